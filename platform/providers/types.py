@@ -30,7 +30,10 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningPart:
-    """Thinking that the model showed. `signature` (Anthropic) or `encrypted` (OpenAI Responses) must be sent back unchanged."""
+    """Thinking that the model showed.
+
+    `signature` (Anthropic) or `encrypted` (OpenAI Responses) must be sent back unchanged.
+    """
 
     text: str
     signature: str | None = None
@@ -69,7 +72,7 @@ class ToolReturn:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a conversation. role=tool carries `tool_returns` (one or more), role=assistant may carry `tool_calls`."""
+    """One message of a conversation: role=tool carries `tool_returns`, role=assistant may carry `tool_calls`."""
 
     role: Role
     content: tuple[Part, ...] = ()
