@@ -1,0 +1,38 @@
+"""What this room needs of conversations, which lie above it: they register themselves here at start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from accounts.access import Caller
+from agents.models import Agent
+
+
+class Threads(Protocol):
+    def open_default(self, agent: Agent, initial: Sequence[dict[str, Any]] | None, caller: Caller) -> list[str]:
+        """Make the agent's default conversation with its compiled system message and, where given, first messages
+        (role, content). Returns the ids of the messages in context."""
+
+    def message_ids(self, agent_ids: Iterable[str]) -> dict[str, list[str]]:
+        """Ids of the messages in context of each agent's default conversation, the system message first. One query."""
+
+    def pending_approvals(self, agent_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The approval request (its wire form) that each agent's default conversation waits for. One query."""
+
+    def recompile(self, agent: Agent, *, dry_run: bool, update_timestamp: bool) -> str:
+        """The system message of the default conversation, compiled anew; stored unless `dry_run`."""
+
+    def set_message_ids(self, agent: Agent, message_ids: Sequence[str]) -> None:
+        """Put exactly these messages of the default conversation into context."""
+
+
+_registered: list[Threads] = []
+
+
+def register(threads: Threads) -> None:
+    _registered[:] = [threads]
+
+
+def threads() -> Threads:
+    return _registered[0]

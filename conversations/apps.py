@@ -1,0 +1,7 @@
+"""Django's entry to the conversations room."""
+
+from django.apps import AppConfig
+
+
+class ConversationsConfig(AppConfig):
+    name = "conversations"

@@ -1,0 +1,241 @@
+"""What happens over time: conversations, their messages, and the runs and steps that make them."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
+from django.db import models
+from django.db.models import Q
+
+from core.ids import PrefixedIdField
+from core.models import Audited, OrganizationModel
+
+MONEY = {"max_digits": 20, "decimal_places": 12}
+
+
+class Conversation(OrganizationModel, Audited):
+    """One thread of messages with an agent; each agent has a default one.
+
+    `next_seq` numbers its messages. `context_version` grows whenever the messages in context change otherwise than by
+    appending, so that a worker knows whether what it remembers still holds. `compiled_version` is the agent's
+    `prompt_version` that the stored system message shows.
+    """
+
+    id = PrefixedIdField(prefix="conv", primary_key=True)
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="conversations")
+    is_default = models.BooleanField(default=False, editable=False)
+    summary = models.TextField(null=True, blank=True, help_text="Its title.")
+    description = models.TextField(null=True, blank=True)
+    model = models.CharField(max_length=255, null=True, blank=True, help_text="Handle; empty: the agent's")
+    model_settings = models.JSONField(null=True, blank=True)
+    context_window_limit = models.PositiveIntegerField(null=True, blank=True)
+    hidden = models.BooleanField(default=False)
+    archived_at = models.DateTimeField(null=True, blank=True)
+    last_message_at = models.DateTimeField(null=True, blank=True)
+    last_run_completion = models.DateTimeField(null=True, blank=True, editable=False)
+    next_seq = models.PositiveIntegerField(default=0, editable=False)
+    context_version = models.PositiveIntegerField(default=0, editable=False)
+    compiled_version = models.PositiveIntegerField(default=0, editable=False)
+    context_tokens = models.PositiveIntegerField(default=0, editable=False, help_text="As the last model call counted.")
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["agent"], condition=Q(is_default=True), name="one_default_conversation")
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-created_at", "id"]),
+            models.Index(fields=["agent", "-created_at", "id"]),
+            models.Index(fields=["organization", "-last_message_at", "id"]),
+            models.Index(fields=["organization", "-last_run_completion", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.summary or ("default conversation" if self.is_default else str(self.id))
+
+
+class Role(models.TextChoices):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    APPROVAL = "approval"
+    SUMMARY = "summary"
+
+
+class Message(OrganizationModel):
+    """One stored message. JSON columns, `content` and its like, hold the parts of `providers.types` by field name.
+
+    content: [{"type": "text", "text": ...} | {"type": "image", "media_type", "data"} | {"type": "reasoning", "text",
+    "signature", "id", "encrypted"} | {"type": "redacted_reasoning", "data"}]
+    tool_calls: [{"id", "name", "arguments"}], `arguments` the JSON text as the model wrote it.
+    tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}]
+    approvals (role approval): what the caller answered, as the wire has it.
+    `in_context`: the model still sees it; the order is system, summary, then by `seq`.
+    `text` is what searches read.
+    """
+
+    id = PrefixedIdField(prefix="message", primary_key=True)
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    run = models.ForeignKey("Run", on_delete=models.SET_NULL, null=True, blank=True, related_name="messages")
+    step = models.ForeignKey("Step", on_delete=models.SET_NULL, null=True, blank=True, related_name="messages")
+    seq = models.PositiveIntegerField()
+    role = models.CharField(max_length=10, choices=Role.choices)
+    content = models.JSONField(default=list)
+    tool_calls = models.JSONField(default=list)
+    tool_returns = models.JSONField(default=list)
+    approvals = models.JSONField(null=True, blank=True)
+    name = models.CharField(max_length=200, null=True, blank=True)
+    otid = models.CharField(max_length=200, null=True, blank=True)
+    sender_id = models.CharField(max_length=60, null=True, blank=True)
+    model = models.CharField(max_length=255, null=True, blank=True)
+    group_id = models.CharField(max_length=60, null=True, blank=True)
+    in_context = models.BooleanField(default=True)
+    is_err = models.BooleanField(default=False)
+    text = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["conversation", "seq"]
+        constraints = [models.UniqueConstraint(fields=["conversation", "seq"], name="one_message_per_seq")]
+        indexes = [
+            models.Index(fields=["conversation", "seq"], condition=Q(in_context=True), name="messages_in_context"),
+            models.Index(fields=["run", "seq"]),
+            models.Index(fields=["step"]),
+            models.Index(fields=["organization", "-created_at", "id"]),
+            models.Index(fields=["agent", "-created_at"]),
+            GinIndex(SearchVector("text", config="simple"), name="message_text"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:60]}"
+
+
+class RunStatus(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING_APPROVAL = "waiting_approval", "waiting for approval"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+TERMINAL = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class Run(OrganizationModel):
+    """One turn: from what was sent to the agent's last word. A durable state machine that any worker can go on with.
+
+    `input` holds the messages that were sent, as the wire had them; `options` the rest of the request (`max_steps`,
+    `include_return_message_types`, `client_tools`, `override_model`, ...). The lease (`worker`, `lease_expires_at`)
+    says who works on it; `fence` grows with every claim and every outside change, and a write that carries an older
+    one is refused.
+    """
+
+    id = PrefixedIdField(prefix="run", primary_key=True)
+    project = models.ForeignKey("accounts.Project", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="runs")
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs")
+    status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    stop_reason = models.CharField(max_length=50, null=True, blank=True)
+    input = models.JSONField(default=list)
+    options = models.JSONField(default=dict)
+    background = models.BooleanField(default=False)
+    run_type = models.CharField(max_length=60, default="send_message")
+    error = models.JSONField(null=True, blank=True, help_text="type, message, detail, status")
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    request_hash = models.CharField(max_length=64, blank=True)
+    api_key_id = models.CharField(max_length=60, blank=True)
+    user_id = models.CharField(max_length=60, blank=True)
+    identity_id = models.CharField(max_length=200, blank=True, help_text="The end user that the message came from.")
+    billing = models.JSONField(default=dict, blank=True)
+    trace_id = models.CharField(max_length=32)
+    request_id = models.CharField(max_length=200, blank=True)
+    worker = models.CharField(max_length=100, blank=True)
+    fence = models.PositiveIntegerField(default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    step_count = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0, help_text="Steps lost in a row: workers that died on it.")
+    usage = models.JSONField(default=dict, help_text="Sums over its steps, by bucket.")
+    cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True, help_text="To the first token, from the start.")
+    callback_url = models.URLField(max_length=2083, null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["conversation"], condition=Q(status__in=["queued", "running"]), name="one_running_turn"
+            ),
+            models.UniqueConstraint(
+                fields=["conversation", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="one_run_per_idempotency_key",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["organization", "-created_at", "id"]),
+            models.Index(fields=["agent", "-created_at", "id"]),
+            models.Index(fields=["conversation", "-created_at"]),
+            models.Index(
+                fields=["lease_expires_at"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class StepStatus(models.TextChoices):
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Step(OrganizationModel):
+    """One model call of a run and the tool calls it asked for. A lost attempt stays, as failed, beside the one that
+    took its place."""
+
+    id = PrefixedIdField(prefix="step", primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+")
+    index = models.PositiveIntegerField()
+    attempt = models.PositiveIntegerField(default=1)
+    status = models.CharField(max_length=10, choices=StepStatus.choices, default=StepStatus.PENDING)
+    model = models.CharField(max_length=255, blank=True)
+    model_handle = models.CharField(max_length=255, blank=True)
+    provider_name = models.CharField(max_length=100, blank=True)
+    provider_type = models.CharField(max_length=40, blank=True)
+    provider_category = models.CharField(max_length=10, blank=True)
+    provider_id = models.CharField(max_length=60, blank=True)
+    context_window_limit = models.PositiveIntegerField(null=True, blank=True)
+    usage = models.JSONField(default=dict, help_text="Tokens by bucket, see providers.usage.")
+    cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
+    price_source = models.CharField(max_length=60, blank=True)
+    stop_reason = models.CharField(max_length=50, null=True, blank=True)
+    tools_used = models.JSONField(default=list)
+    trace_call_id = models.CharField(max_length=40, blank=True, help_text="Id of its row in ClickHouse.")
+    error_type = models.CharField(max_length=60, null=True, blank=True)
+    error_data = models.JSONField(null=True, blank=True)
+    feedback = models.CharField(max_length=10, null=True, blank=True)
+    tags = models.JSONField(default=list)
+    started_at = models.DateTimeField()
+    model_ms = models.PositiveIntegerField(null=True, blank=True)
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True)
+    tools_ms = models.PositiveIntegerField(null=True, blank=True)
+    total_ms = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["run", "index", "attempt"]
+        constraints = [models.UniqueConstraint(fields=["run", "index", "attempt"], name="one_step_per_attempt")]
+        indexes = [
+            models.Index(fields=["organization", "-created_at", "id"]),
+            models.Index(fields=["agent", "-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"step {self.index}"

@@ -1,0 +1,47 @@
+"""What is done to accounts: each action one function, called by the admin, commands and tests alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import ApiKey, Membership, Organization, Project, Role, User, all_scopes
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    name: str
+    scopes: list[str] = field(default_factory=all_scopes)
+    project: Project | None = None
+    expires_at: datetime | None = None
+
+
+@transaction.atomic
+def create_organization(name: str, owner: User | None = None) -> Organization:
+    organization = Organization.objects.create(name=name)
+    if owner is not None:
+        Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+    return organization
+
+
+def create_api_key(organization: Organization, user: User, new: NewKey) -> tuple[ApiKey, str]:
+    """The key's row, and its secret: the only time that anybody sees it."""
+    secret, prefix, digest = ApiKey.generate()
+    key = ApiKey.objects.create(
+        organization=organization,
+        user=user,
+        name=new.name,
+        scopes=new.scopes,
+        project=new.project,
+        expires_at=new.expires_at,
+        prefix=prefix,
+        hash=digest,
+    )
+    return key, secret
+
+
+def revoke_api_key(key: ApiKey) -> None:
+    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())

@@ -1,0 +1,7 @@
+"""Django's entry to the budgets room."""
+
+from django.apps import AppConfig
+
+
+class BudgetsConfig(AppConfig):
+    name = "budgets"

@@ -1,0 +1,158 @@
+"""The environment, read once and checked: nothing else in the project reads it.
+
+Every setting is documented in `.env.example`. A wrong value stops the start with a message that says the mend.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from stack import addresses
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Provider keys that make a base provider: env name of the key, provider name, provider type, env name of the base URL.
+KEYED_PROVIDERS = (
+    ("OPENAI_API_KEY", "openai", "openai", "OPENAI_BASE_URL"),
+    ("ANTHROPIC_API_KEY", "anthropic", "anthropic", "ANTHROPIC_BASE_URL"),
+    ("OPENROUTER_API_KEY", "openrouter", "openrouter", ""),
+    ("TOGETHER_API_KEY", "together", "together", ""),
+    ("GROQ_API_KEY", "groq", "groq", ""),
+    ("DEEPSEEK_API_KEY", "deepseek", "deepseek", ""),
+    ("XAI_API_KEY", "xai", "xai", ""),
+    ("MISTRAL_API_KEY", "mistral", "mistral", ""),
+    ("FIREWORKS_API_KEY", "fireworks", "fireworks", ""),
+)
+# OpenAI-compatible servers without a key, by their base URL.
+KEYLESS_PROVIDERS = (
+    ("OLLAMA_BASE_URL", "ollama"),
+    ("VLLM_API_BASE", "vllm"),
+    ("LMSTUDIO_BASE_URL", "lmstudio"),
+    ("LLAMACPP_BASE_URL", "llamacpp"),
+)
+
+
+class Env(BaseSettings):
+    model_config = SettingsConfigDict(env_file=ROOT / ".env", env_ignore_empty=True, extra="ignore")
+
+    data_dir: Path = Field(
+        default=ROOT / ".data", description="Where the embedded parts and the spool keep their data."
+    )
+    debug: bool = False
+    secret_key: str = ""
+    encryption_keys: str = Field(default="", description="Comma list of id:secret; the first encrypts.")
+    allowed_hosts: str = "*"
+    csrf_trusted_origins: str = ""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8283, ge=1, le=65535)
+    web_server: Literal["uvicorn", "daphne"] = "uvicorn"
+    web_threads: int = Field(default=16, ge=1, le=512)
+    worker_concurrency: int = Field(default=64, ge=1, le=1024)
+
+    database_url: str = ""
+    database_pool_size: int = Field(default=20, ge=1, le=500)
+    redis_url: str = ""
+    clickhouse_url: str = ""
+
+    run_lease_s: float = Field(default=15.0, ge=1, le=600, description="A run whose worker is silent so long is taken.")
+    sweep_interval_s: float = Field(default=5.0, ge=1, le=60)
+    stream_ttl_s: int = Field(default=3 * 3600, ge=60)
+    model_timeout_s: float = Field(default=120.0, ge=1, le=3600)
+    model_max_attempts: int = Field(default=3, ge=1, le=10)
+
+    telemetry_spool_dir: Path | None = None
+    telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
+    trace_retention_days: int = Field(default=90, ge=1)
+    payload_retention_days: int = Field(default=30, ge=1)
+
+    scripted_provider: bool = Field(default=True, description="Offer the scripted provider (demos, tests).")
+    local_model_url: str = ""
+    local_model_key: str = ""
+    local_model_name: str = ""
+    local_embedding_dir: str = ""
+    default_model: str = ""
+    default_embedding: str = ""
+
+
+def load() -> Env:
+    try:
+        env = Env()
+    except ValidationError as error:
+        problems = "\n".join(f"  {str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise SystemExit(f"Wrong settings in the environment or .env:\n{problems}\nSee .env.example.") from None
+    _fill_from_stack(env)
+    _fill_secrets(env)
+    return env
+
+
+def _fill_from_stack(env: Env) -> None:
+    """What `manage.py up` started answers where no URL is given."""
+    found = addresses.read(env.data_dir)
+    if found is None:
+        return
+    env.database_url = env.database_url or found.database_url
+    env.redis_url = env.redis_url or found.redis_url
+    env.clickhouse_url = env.clickhouse_url or found.clickhouse_url
+    if not env.local_model_url:
+        env.local_model_url, env.local_model_key = found.model_base_url, found.model_key
+        env.local_model_name = found.model_name
+    env.local_embedding_dir = env.local_embedding_dir or found.embedding_dir
+
+
+def _fill_secrets(env: Env) -> None:
+    """Secrets of an installation that sets none are made once and kept beside its data, readable by its owner alone."""
+    if env.secret_key and env.encryption_keys:
+        return
+    path = env.data_dir / "secrets.json"
+    if path.exists():
+        kept: dict[str, str] = json.loads(path.read_text())
+    else:
+        kept = {"secret_key": secrets.token_urlsafe(48), "encryption_keys": f"k1:{secrets.token_urlsafe(32)}"}
+        env.data_dir.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(kept))
+        try:
+            os.link(draft, path)
+        except FileExistsError:  # another process was first: its secrets count
+            kept = json.loads(path.read_text())
+        finally:
+            draft.unlink()
+    env.secret_key = env.secret_key or kept["secret_key"]
+    env.encryption_keys = env.encryption_keys or kept["encryption_keys"]
+
+
+def base_providers(env: Env) -> list[dict[str, Any]]:
+    """The providers that the environment gives to every organization: name, provider_type, api_key, base_url."""
+    given = {**_dotenv(), **os.environ}
+    found = [
+        {"name": name, "provider_type": kind, "api_key": given[key], "base_url": given.get(url, "") if url else ""}
+        for key, name, kind, url in KEYED_PROVIDERS
+        if given.get(key)
+    ]
+    found += [
+        {"name": name, "provider_type": name, "api_key": "", "base_url": given[url]}
+        for url, name in KEYLESS_PROVIDERS
+        if given.get(url)
+    ]
+    if env.local_model_url:
+        local = {"api_key": env.local_model_key, "base_url": env.local_model_url, "model": env.local_model_name}
+        found.append({"name": "local", "provider_type": "llamacpp", **local})
+    if env.local_embedding_dir:
+        found.append({"name": "minilm", "provider_type": "minilm", "api_key": "", "base_url": env.local_embedding_dir})
+    if env.scripted_provider:
+        found.append({"name": "scripted", "provider_type": "scripted", "api_key": "", "base_url": ""})
+    return found
+
+
+def _dotenv() -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    return {k: v for k, v in dotenv_values(ROOT / ".env").items() if v}

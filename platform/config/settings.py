@@ -1,0 +1,151 @@
+"""Django's settings: flat, made from the environment by `config.env`."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from config import env as _env
+
+ENV = _env.load()
+BASE_DIR = _env.ROOT
+DATA_DIR = ENV.data_dir
+
+SECRET_KEY = ENV.secret_key
+ENCRYPTION_KEYS = [key.strip() for key in ENV.encryption_keys.split(",") if key.strip()]
+DEBUG = ENV.debug
+ALLOWED_HOSTS = [host.strip() for host in ENV.allowed_hosts.split(",")]
+CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in ENV.csrf_trusted_origins.split(",") if origin.strip()]
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "config.apps.AdminConfig",
+    "core",
+    "accounts",
+    "console",
+    "providers",
+    "streams",
+    "telemetry",
+    "agents",
+    "conversations",
+    "config.apps.ConfigConfig",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+# /v1 has neither sessions nor cookies: it goes through these alone (see config.asgi).
+API_MIDDLEWARE: list[str] = []
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database(url: str) -> dict[str, Any]:
+    """A database setting from `postgresql://user:password@host:port/name?host=/socket/dir`."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 20}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "perennial",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", None) or unquote(parts.hostname or ""),
+        "PORT": str(parts.port or query.pop("port", "") or ""),
+        "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": False,
+        "OPTIONS": {"pool": pool, **query},
+    }
+
+
+DATABASES = {"default": _database(ENV.database_url)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/admin/login/"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "platform" / "console" / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+APPEND_SLASH = True
+
+REDIS_URL = ENV.redis_url
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+CLICKHOUSE_URL = ENV.clickhouse_url
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ALWAYS_EAGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_DEFAULT_QUEUE = "runs"
+
+RUN_LEASE_S = ENV.run_lease_s
+SWEEP_INTERVAL_S = ENV.sweep_interval_s
+STREAM_TTL_S = ENV.stream_ttl_s
+MODEL_TIMEOUT_S = ENV.model_timeout_s
+MODEL_MAX_ATTEMPTS = ENV.model_max_attempts
+
+TELEMETRY_SPOOL_DIR = ENV.telemetry_spool_dir or DATA_DIR / "spool"
+TELEMETRY_SPOOL_MAX_BYTES = ENV.telemetry_spool_max_bytes
+TRACE_RETENTION_DAYS = ENV.trace_retention_days
+PAYLOAD_RETENTION_DAYS = ENV.payload_retention_days
+
+BASE_PROVIDERS = _env.base_providers(ENV)
+DEFAULT_MODEL = ENV.default_model
+DEFAULT_EMBEDDING = ENV.default_embedding
+
+HOST, PORT, WEB_SERVER, WEB_THREADS = ENV.host, ENV.port, ENV.web_server, ENV.web_threads
+WORKER_CONCURRENCY = ENV.worker_concurrency
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "WARNING"}, "celery.app.trace": {"level": "WARNING"}},
+}

@@ -1,0 +1,10 @@
+"""The HTTP routes: the API, the admin, and nothing else."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]

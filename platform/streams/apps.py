@@ -1,0 +1,7 @@
+"""Django's entry to the streams room."""
+
+from django.apps import AppConfig
+
+
+class StreamsConfig(AppConfig):
+    name = "streams"

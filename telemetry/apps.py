@@ -1,0 +1,7 @@
+"""Django's entry to the telemetry room."""
+
+from django.apps import AppConfig
+
+
+class TelemetryConfig(AppConfig):
+    name = "telemetry"
