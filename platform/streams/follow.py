@@ -1,0 +1,171 @@
+"""The reading side: any number of followers of any number of runs on two Redis connections per process.
+
+One connection blocks in XREAD over every followed stream, and over a doorbell stream of its own by which a new
+follower interrupts it; the other serves replays. A follower that reads too slowly is cut from the live feed and
+catches up from the stream itself, so its queue is bounded and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+import weakref
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import redis.asyncio as aioredis
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from streams.publish import head_key, stream_key
+
+log = logging.getLogger(__name__)
+
+Entry = tuple[int, bytes]
+QUEUE_SIZE = 2_000
+REPLAY_PAGE = 1_000
+BLOCK_MS = 5_000
+
+
+@dataclass(eq=False, slots=True)
+class _Follower:
+    cursor: int
+    queue: asyncio.Queue[Entry] = field(default_factory=lambda: asyncio.Queue(QUEUE_SIZE))
+    lagging: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Followed:
+    cursor: int
+    followers: set[_Follower] = field(default_factory=set)
+
+
+class Hub:
+    """The followers of one event loop."""
+
+    def __init__(self) -> None:
+        url = settings.REDIS_URL
+        self._reader = aioredis.Redis.from_url(url, single_connection_client=True, socket_timeout=None)
+        self._control = aioredis.Redis.from_url(url, single_connection_client=True, socket_timeout=10)
+        self._doorbell = f"hub:{uuid.uuid4()}"
+        self._rung = "0-0"
+        self._streams: dict[str, _Followed] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def follow(self, run_id: str, after: int = 0) -> AsyncGenerator[Entry, None]:
+        """(number, event JSON) of every event of the run beyond `after`, for ever: the caller stops at the last one.
+
+        Raises redis.RedisError only where the replay cannot be read; a lost live connection heals itself.
+        """
+        key = stream_key(run_id)
+        follower = _Follower(after)
+        followed = self._streams.get(key)
+        if followed is None:
+            self._streams[key] = _Followed(after, {follower})
+            await self._ring()
+        else:
+            followed.followers.add(follower)
+            follower.lagging = after < followed.cursor
+        try:
+            while True:
+                if follower.lagging:
+                    async for entry in self._catch_up(key, follower):
+                        yield entry
+                entry = await follower.queue.get()
+                if entry[0] > follower.cursor:
+                    follower.cursor = entry[0]
+                    yield entry
+        finally:
+            self._leave(key, follower)
+
+    async def _catch_up(self, key: str, follower: _Follower) -> AsyncGenerator[Entry, None]:
+        """Read from the stream what the queue did not hold, until the live feed is reached again."""
+        while follower.lagging:
+            follower.queue = asyncio.Queue(QUEUE_SIZE)
+            rows = await self._control.xrange(key, min=f"({follower.cursor}-0", count=REPLAY_PAGE)
+            entries = _entries(rows)
+            reached = entries[-1][0] if entries else follower.cursor
+            # Nothing is awaited between this look and the switch: all that is fed from now on comes by the queue.
+            if len(entries) < REPLAY_PAGE and reached >= self._streams[key].cursor:
+                follower.lagging = False
+            for entry in entries:
+                follower.cursor = entry[0]
+                yield entry
+
+    def _leave(self, key: str, follower: _Follower) -> None:
+        followed = self._streams.get(key)
+        if followed is None:
+            return
+        followed.followers.discard(follower)
+        if not followed.followers:
+            del self._streams[key]
+
+    async def close(self) -> None:
+        """End the process's following: for a clean stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._reader.aclose()
+        await self._control.aclose()
+
+    async def exists(self, run_id: str) -> bool:
+        """Whether the run's events are still kept."""
+        return bool(await self._control.exists(stream_key(run_id)))
+
+    async def last_number(self, run_id: str) -> int:
+        """The number of the run's newest event, 0 where there is none."""
+        return int(await self._control.hget(head_key(run_id), "seq") or 0)
+
+    async def _ring(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._read(), name="stream-hub")
+        else:
+            await self._control.xadd(self._doorbell, {"r": ""}, maxlen=1)
+            await self._control.expire(self._doorbell, 3600)
+
+    async def _read(self) -> None:
+        while self._streams:
+            cursors = {key: f"{followed.cursor}-0" for key, followed in self._streams.items()}
+            cursors[self._doorbell] = self._rung
+            try:
+                answer = await self._reader.xread(cursors, block=BLOCK_MS)
+            except (RedisError, OSError) as error:
+                log.warning("the followers' Redis connection broke, trying again: %s", error)
+                await asyncio.sleep(0.5)
+                continue
+            for raw_key, rows in answer:
+                key = raw_key.decode()
+                if key == self._doorbell:
+                    self._rung = rows[-1][0].decode()
+                else:
+                    self._feed(key, rows)
+
+    def _feed(self, key: str, rows: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+        followed = self._streams.get(key)
+        if followed is None:
+            return
+        entries = _entries(rows)
+        followed.cursor = entries[-1][0]
+        for follower in followed.followers:
+            if follower.lagging:
+                continue
+            for entry in entries:
+                if follower.queue.full():
+                    follower.lagging = True
+                    break
+                follower.queue.put_nowait(entry)
+
+
+def _entries(rows: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+    return [(int(entry_id.split(b"-")[0]), fields[b"e"]) for entry_id, fields in rows]
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+    return _hubs[loop]

@@ -1,0 +1,193 @@
+"""The writing side of a run's events: a Redis Stream per run, fenced, numbered, its deltas coalesced.
+
+Entry n of `run:{<id>}` has the id `n-0` and one field `e`, the event as JSON. `run:{<id>}:head` holds the fence and
+the last number. A writer whose fence is older than the stream's is refused, so that a worker that lost its lease can
+add nothing. While Redis is away the events wait in the writer; the run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+import redis
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+MAX_EVENTS = 20_000
+_PUBLISH = f"""
+local head = redis.call('HMGET', KEYS[2], 'fence', 'seq')
+if tonumber(ARGV[1]) < tonumber(head[1] or '0') then return -1 end
+local seq = tonumber(head[2] or '0')
+for i = 3, #ARGV do
+  seq = seq + 1
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', {MAX_EVENTS}, seq .. '-0', 'e', ARGV[i])
+end
+redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'seq', seq)
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return seq
+"""
+
+
+def stream_key(run_id: str) -> str:
+    return f"run:{{{run_id}}}"
+
+
+def head_key(run_id: str) -> str:
+    return f"run:{{{run_id}}}:head"
+
+
+@lru_cache(maxsize=1)
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+    )
+
+
+@lru_cache(maxsize=1)
+def _script() -> Callable[..., int]:
+    return _client().register_script(_PUBLISH)
+
+
+class Fenced(Exception):
+    """Somebody else writes this run's events now: the writer has lost its lease."""
+
+
+def append(run_id: str, fence: int, events: list[bytes]) -> int:
+    """Append events; the number of the last one. Raises Fenced, redis.RedisError."""
+    keys = [stream_key(run_id), head_key(run_id)]
+    seq = int(_script()(keys=keys, args=[fence, settings.STREAM_TTL_S, *events]))
+    if seq < 0:
+        raise Fenced(run_id)
+    return seq
+
+
+class Delta(Protocol):
+    """A piece that may be joined with the one before it: `join` gives None where it may not."""
+
+    def join(self, later: Delta) -> Delta | None: ...
+
+    def encode(self) -> bytes: ...
+
+
+class RunWriter:
+    """Writes one run's events for as long as one worker holds it.
+
+    `delta` coalesces: the first piece goes out at once, the following ones at most once per `INTERVAL_S`.
+    `write` puts whole events out at once, behind whatever deltas waited.
+    """
+
+    INTERVAL_S = 0.015
+    MAX_WAITING = 50_000
+
+    def __init__(self, run_id: str, fence: int) -> None:
+        self.run_id = run_id
+        self.fence = fence
+        self.fenced = False
+        self._lock = threading.Lock()
+        self._deltas: list[Delta] = []
+        self._waiting: list[bytes] = []
+        self._last_flush = 0.0
+
+    def delta(self, piece: Delta) -> None:
+        with self._lock:
+            joined = self._deltas[-1].join(piece) if self._deltas else None
+            if joined is None:
+                self._deltas.append(piece)
+            else:
+                self._deltas[-1] = joined
+            due = time.monotonic() - self._last_flush >= self.INTERVAL_S
+            if due:
+                self._flush()
+        if not due:
+            _flusher().expect(self)
+
+    def write(self, *events: bytes) -> None:
+        with self._lock:
+            self._collect()
+            self._waiting.extend(events)
+            self._flush()
+
+    def flush_due(self) -> float:
+        """Called by the flusher: seconds until this writer wants to be called again, 0 for not at all."""
+        with self._lock:
+            if not self._deltas:
+                return 0.0
+            left = self.INTERVAL_S - (time.monotonic() - self._last_flush)
+            if left > 0:
+                return left
+            self._flush()
+            return 0.0
+
+    def close(self, wait_s: float = 5.0) -> None:
+        """Put out what waits; while Redis is away, try for `wait_s` seconds."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            with self._lock:
+                self._flush()
+                if not self._waiting or self.fenced:
+                    return
+            if time.monotonic() > deadline:
+                log.warning("%s: %d events were not published, Redis does not answer", self.run_id, len(self._waiting))
+                return
+            time.sleep(0.1)
+
+    def _collect(self) -> None:
+        self._waiting.extend(piece.encode() for piece in self._deltas)
+        self._deltas.clear()
+
+    def _flush(self) -> None:
+        self._collect()
+        self._last_flush = time.monotonic()
+        if not self._waiting or self.fenced:
+            return
+        try:
+            append(self.run_id, self.fence, self._waiting)
+        except Fenced:
+            self.fenced = True
+            self._waiting.clear()
+        except redis.RedisError as error:
+            if len(self._waiting) == len(self._waiting[: self.MAX_WAITING]):
+                log.warning("%s: events wait for Redis: %s", self.run_id, error)
+            del self._waiting[self.MAX_WAITING :]
+        else:
+            self._waiting.clear()
+
+
+class _Flusher:
+    """One thread of a process that puts out coalesced deltas when no later delta does."""
+
+    def __init__(self) -> None:
+        self._expected: set[RunWriter] = set()
+        self._wake = threading.Condition()
+        threading.Thread(target=self._run, name="stream-flusher", daemon=True).start()
+
+    def expect(self, writer: RunWriter) -> None:
+        if writer in self._expected:
+            return
+        with self._wake:
+            self._expected.add(writer)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not self._expected:
+                    self._wake.wait()
+            time.sleep(RunWriter.INTERVAL_S)
+            with self._wake:
+                due, self._expected = self._expected, set()
+            for writer in due:
+                if writer.flush_due():
+                    self.expect(writer)
+
+
+@lru_cache(maxsize=1)
+def _flusher() -> _Flusher:
+    return _Flusher()
