@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from providers.usage import Usage
+
 
 class ProviderError(Exception):
     """Base. `error_type` is the wire name (`llm_...`), `status` the HTTP status our API answers with.
 
     `retryable`: the same call may succeed later; `retry_after` in seconds, where the provider said so.
     `upstream_status`: the HTTP status that the provider answered, if any. The message never holds a key.
+    `usage` (estimated) and `partial` (the answer so far, in the vendor's shape) are set where an answer broke off.
     """
 
     error_type = "llm_error"
     status = 502
     retryable = False
+    usage: Usage | None = None
+    partial: dict[str, Any] | None = None
 
     def __init__(self, message: str, *, retry_after: float | None = None, upstream_status: int | None = None) -> None:
         super().__init__(message)

@@ -1,0 +1,158 @@
+"""What is known of providers and models before anyone asks them: addresses, dialects, windows, dimensions."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+_DATA = Path(__file__).parent / "data"
+DEFAULT_CONTEXT_WINDOW = 32_768
+DEFAULT_EMBEDDING_DIM = 1536
+_REASONING = re.compile(r"^(?:openai/)?(?:o\d|gpt-[5-9]|codex)(?!.*chat)")
+_CODED_SIZE = re.compile(r"(?<![a-z0-9])embed")
+
+Kind = Literal["llm", "embedding"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A provider type. `local`: its tokens cost nothing, and a key is optional.
+
+    `official_openai`: OpenAI's own dialect (max_completion_tokens, strict finish reasons, hidden reasoning).
+    `reasoning_back`: wants the reasoning of earlier turns sent back as `reasoning_content`.
+    """
+
+    provider_type: str
+    label: str
+    dialect: str = ""
+    base_url: str | None = None
+    key_env: str | None = None
+    url_env: str | None = None
+    local: bool = False
+    official_openai: bool = False
+    reasoning_back: bool = False
+    context_window: int = DEFAULT_CONTEXT_WINDOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model as it is listed. `handle` is `<provider name>/<name>`; a client leaves handle and provider name empty."""
+
+    name: str
+    provider_type: str
+    handle: str = ""
+    display_name: str = ""
+    provider_name: str = ""
+    provider_category: str = "base"
+    context_window: int = DEFAULT_CONTEXT_WINDOW
+    max_output_tokens: int | None = None
+    kind: Kind = "llm"
+    embedding_dim: int | None = None
+    supports_tools: bool = True
+    tool_mode: str = "native"
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    raw = orjson.loads((_DATA / "presets.json").read_bytes())
+    return {name: Preset(provider_type=name, **values) for name, values in raw.items()}
+
+
+def preset_of(provider_type: str) -> Preset:
+    """The preset of a type; an unknown one has no dialect, so that no client is found for it."""
+    return presets().get(provider_type) or Preset(provider_type=provider_type, label=provider_type)
+
+
+@cache
+def _models() -> dict[str, Any]:
+    data: dict[str, Any] = orjson.loads((_DATA / "models.json").read_bytes())
+    return data
+
+
+def bare(model: str) -> str:
+    """A model's name without folders and tags, in lower case: `meta-llama/Llama-3.1-8B:free` → `llama-3.1-8b`."""
+    return model.rsplit("/", 1)[-1].split(":", 1)[0].lower()
+
+
+def _longest_prefix(table: dict[str, Any], name: str) -> Any:
+    best = max((key for key in table if name.startswith(key)), key=len, default=None)
+    return None if best is None else table[best]
+
+
+def price_provider(provider_type: str) -> str:
+    """The id that genai-prices knows a provider type by."""
+    aliases: dict[str, str] = _models()["aliases"]
+    return aliases.get(provider_type, provider_type)
+
+
+@lru_cache(maxsize=4096)
+def _published_window(provider_type: str, model: str) -> int | None:
+    """The window that genai-prices has on record; loaded only for models that our own table lacks."""
+    if preset_of(provider_type).local:
+        return None
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        _, found = get_snapshot().find_provider_model(model, None, price_provider(provider_type), None)
+    except LookupError:
+        return None
+    return found.context_window
+
+
+def is_reasoning_model(model: str) -> bool:
+    """Whether OpenAI's own rules for reasoning models hold: no temperature, reasoning kept hidden."""
+    return bool(_REASONING.match(model))
+
+
+def is_chat_model(model: str) -> bool:
+    name = bare(model)
+    return not any(word in name for word in _models()["not_chat"])
+
+
+@lru_cache(maxsize=4096)
+def embedding_dim(model: str) -> int | None:
+    """The dimension of an embedding model; None for a model that is none."""
+    name = bare(model)
+    dim: int | None = _longest_prefix(_models()["embedding"], name)
+    if dim is None and (_CODED_SIZE.search(name) or name.startswith(("bge-", "e5-", "gte-"))):
+        return DEFAULT_EMBEDDING_DIM
+    return dim
+
+
+@lru_cache(maxsize=4096)
+def context_window(provider_type: str, model: str) -> int:
+    """From our table, else from the price data, else the provider type's default."""
+    preset = preset_of(provider_type)
+    if preset.local:
+        return preset.context_window
+    known = _longest_prefix(_models()["llm"], bare(model))
+    if known:
+        return int(known["context"])
+    return _published_window(provider_type, model) or preset.context_window
+
+
+def max_output_tokens(model: str) -> int | None:
+    known = _longest_prefix(_models()["llm"], bare(model))
+    return int(known["output"]) if known else None
+
+
+def describe(provider_type: str, model: str, *, context: int | None = None, display_name: str = "") -> ModelInfo:
+    """What is known of a model; `context` is what the server itself reported."""
+    dim = embedding_dim(model)
+    window = context or context_window(provider_type, model)
+    output = max_output_tokens(model)
+    return ModelInfo(
+        name=model,
+        provider_type=provider_type,
+        display_name=display_name or model,
+        context_window=window,
+        max_output_tokens=None if output is None or dim else min(output, window),
+        kind="embedding" if dim else "llm",
+        embedding_dim=dim,
+        supports_tools=dim is None,
+    )

@@ -1,0 +1,116 @@
+"""What a provider client is, what it is opened with, and which one speaks for a provider type.
+
+A client is: to the wire, from the wire, map the errors. Retry, metering, pricing and tracing wrap it from outside.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol, cast
+
+from providers.catalog import ModelInfo, preset_of
+from providers.errors import BadRequest
+from providers.events import ModelEvent
+from providers.types import ModelRequest
+
+NATIVE, CONSTRAINED = "native", "constrained"
+
+
+def masked(secret: str) -> str:
+    """A key as its owner would recognise it: `sk-…abcd`."""
+    if not secret:
+        return ""
+    if len(secret) < 12:
+        return "…"
+    head = secret[: secret.rfind("-", 0, 12) + 1] or secret[:3]
+    return f"{head}…{secret[-4:]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """How to reach one provider. `headers` are sent with every call; `dialect` overrides the provider type's own."""
+
+    provider_type: str
+    api_key: str = field(default="", repr=False)
+    base_url: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    region: str | None = None
+    api_version: str | None = None
+    dialect: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return masked(self.api_key)
+
+
+class Client(Protocol):
+    """One provider, one credential. Safe to share between threads."""
+
+    dialect: str
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        """Events of one call, as they come; the last is `Finished`. Raises ProviderError. Closing it hangs up."""
+        ...
+
+    def list_models(self) -> list[ModelInfo]:
+        """What the server offers now; handles and provider names are left to the caller. Raises ProviderError."""
+        ...
+
+    def request_body(self, request: ModelRequest) -> bytes:
+        """The JSON that `stream` sends (in the same thread: the very bytes of the last call, if it was this one)."""
+        ...
+
+
+ClientFactory = Callable[[Credential], Client]
+
+_DIALECTS: dict[str, str] = {
+    "openai_chat": "providers.clients.openai_chat:OpenAIChat",
+    "openai_responses": "providers.clients.openai_responses:OpenAIResponses",
+    "anthropic": "providers.clients.anthropic:AnthropicMessages",
+    "scripted": "providers.clients.scripted:Scripted",
+}
+_clients: dict[tuple[Credential, str], Client] = {}
+_lock = threading.Lock()
+
+
+def register(dialect: str, dotted_path: str) -> None:
+    """Make `module:Class` the client of a dialect."""
+    _DIALECTS[dialect] = dotted_path
+
+
+def load(dotted_path: str) -> ClientFactory:
+    module, _, name = dotted_path.partition(":")
+    return cast(ClientFactory, getattr(import_module(module), name))
+
+
+def dialect_of(credential: Credential) -> str:
+    dialect = credential.dialect or preset_of(credential.provider_type).dialect
+    if dialect not in _DIALECTS:
+        raise BadRequest(f"No client speaks for provider type '{credential.provider_type}' yet.")
+    return dialect
+
+
+def client_for(credential: Credential, *, tool_mode: str = NATIVE) -> Client:
+    """The process's client of a credential, made at its first use; its connections are kept."""
+    key = (credential, tool_mode)
+    client = _clients.get(key)
+    if client is not None:
+        return client
+    dialect = dialect_of(credential)
+    if tool_mode == CONSTRAINED and dialect == "openai_chat":
+        made = load("providers.clients.constrained:Constrained")(credential)
+    elif tool_mode == CONSTRAINED:
+        return client_for(credential)
+    else:
+        made = load(_DIALECTS[dialect])(credential)
+    with _lock:
+        return _clients.setdefault(key, made)
+
+
+def warm_up(*credentials: Credential) -> None:
+    """Pay the imports of the vendors' SDKs now, not in the first call."""
+    for credential in credentials:
+        client_for(credential)

@@ -1,0 +1,166 @@
+"""OpenAI's Chat Completions, and every server that speaks it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from providers.catalog import ModelInfo, describe, is_chat_model, is_reasoning_model, preset_of
+from providers.clients import openai_chat_wire
+from providers.clients.base import Credential
+from providers.clients.openai_chat_read import ChatReader
+from providers.clients.openai_models import listed
+from providers.clients.salvage import TextGate
+from providers.clients.sse import payloads
+from providers.clients.transport import Answer, LastBody, Transport, http_client
+from providers.errors import BadRequest, ConnectionFailed, Overloaded, ProviderError, StreamInterrupted
+from providers.events import ModelEvent
+from providers.types import ModelRequest
+
+LIST_TIMEOUT_S = 15.0
+_OPTIONAL = (
+    "stream_options",
+    "tool_choice",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "temperature",
+    "prompt_cache_key",
+    "max_completion_tokens",
+    "max_tokens",
+    "user",
+)
+_DOUBTED = frozenset({"stream_options", "tool_choice"})
+
+
+def normalized(base_url: str) -> str:
+    """A base URL as a person may give it, with or without `/v1` and the route, as the SDK wants it."""
+    url = base_url.strip().rstrip("/").removesuffix("/chat/completions").removesuffix("/responses").rstrip("/")
+    if "://" not in url:
+        url = f"http://{url}"
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def sdk_for(credential: Credential) -> openai.OpenAI:
+    """The SDK, with nothing in it that the environment of this process could add to a tenant's calls."""
+    preset = preset_of(credential.provider_type)
+    base_url = credential.base_url or preset.base_url
+    if not base_url:
+        raise BadRequest(f"Provider type '{credential.provider_type}' needs a base_url.")
+    headers: dict[str, Any] = dict(credential.headers)
+    if not credential.api_key:
+        headers.setdefault("Authorization", openai.Omit())
+    elif credential.provider_type == "azure":
+        headers.setdefault("api-key", credential.api_key)
+    sdk = openai.OpenAI(
+        api_key=credential.api_key or "none",
+        base_url=normalized(base_url),
+        max_retries=0,
+        default_query={"api-version": credential.api_version} if credential.api_version else None,
+        http_client=http_client(),
+    )
+    sdk.organization = sdk.project = sdk.admin_api_key = None
+    sdk._custom_headers = headers
+    return sdk
+
+
+def said(reader: ChatReader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
+    """The events of an answer that came as a stream, or as one JSON from a server that does not stream."""
+    feed = reader.feed
+    parts: Iterator[bytes] = (
+        iter((b"".join(answer.chunks()),)) if "json" in answer.content_type else payloads(answer.chunks())
+    )
+    for data in parts:
+        for event in feed(data, secret):
+            answer.started = True
+            yield event
+        answer.complete = reader.done
+    rest, finished = reader.finish()
+    yield from rest
+    yield finished
+
+
+def interrupted(error: ProviderError, reader: ChatReader) -> ProviderError:
+    """The failure of an answer that had begun, with what was said and an estimate of what it cost."""
+    if not isinstance(error, StreamInterrupted):
+        error = StreamInterrupted(error.message, upstream_status=error.upstream_status)
+    error.usage, error.partial = reader.so_far()
+    return error
+
+
+def unstarted(error: ProviderError) -> ProviderError:
+    """The failure of an answer of which nothing was shown: it may be asked for again."""
+    return ConnectionFailed(error.message) if isinstance(error, StreamInterrupted) else error
+
+
+class OpenAIChat:
+    """One credential at one server. What the server refused for a model is remembered and left out from then on."""
+
+    dialect = openai_chat_wire.DIALECT
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+        self._preset = preset_of(credential.provider_type)
+        self.transport = Transport(sdk_for(credential), openai, credential.api_key)  # type: ignore[arg-type]
+        self._dropped: dict[str, frozenset[str]] = {}
+        self._last = LastBody()
+
+    def request_body(self, request: ModelRequest) -> bytes:
+        if self._last.request is request:
+            return self._last.body
+        body = openai_chat_wire.body(request, self._preset, self._dropped.get(request.model, frozenset()))
+        return self._last.keep(request, body)
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        answer = self._open(request)
+        official = self._preset.official_openai
+        hidden = official and is_reasoning_model(request.model) and request.reasoning_effort != "none"
+        gate = None if official else TextGate(salvage=bool(request.tools))
+        sent = len(self.request_body(request))
+        reader = ChatReader(request.tools, sent, hidden_reasoning=hidden, gate=gate)
+        try:
+            yield from said(reader, answer, self._credential.api_key)
+        except ProviderError as error:
+            raise interrupted(error, reader) if answer.started else unstarted(error) from None
+        finally:
+            answer.close()
+
+    def _open(self, request: ModelRequest) -> Answer:
+        """Send; where the server refuses an optional field, send once more without it."""
+        path, timeout = "/chat/completions", request.timeout_s
+        body = self.request_body(request)
+        try:
+            return self.transport.stream(path, body, timeout)
+        except (BadRequest, Overloaded) as error:
+            refused = self._refused(error, body)
+            if not refused:
+                raise
+            known = self._dropped.get(request.model, frozenset())
+            without = openai_chat_wire.body(request, self._preset, known | refused)
+            try:
+                answer = self.transport.stream(path, self._last.keep(request, without), timeout)
+            except ProviderError:
+                raise error from None
+            self._dropped[request.model] = known | refused
+            return answer
+
+    def _refused(self, error: ProviderError, body: bytes) -> frozenset[str]:
+        """The optional fields of `body` that a refusal names, or (elsewhere than at OpenAI) those often unknown."""
+        if error.upstream_status not in (400, 422, 500):
+            return frozenset()
+        sent = {name for name in _OPTIONAL if f'"{name}":'.encode() in body}
+        named = frozenset(name for name in sent if re.search(rf"\b{name.replace('_', '[_ ]')}\b", error.message))
+        if named or self._preset.official_openai or error.upstream_status == 500:
+            return named
+        return _DOUBTED & sent
+
+    def list_models(self) -> list[ModelInfo]:
+        raw = self.transport.get("/models", LIST_TIMEOUT_S)
+        return [
+            describe(self._credential.provider_type, name, context=context)
+            for name, context in listed(raw)
+            if is_chat_model(name)
+        ]

@@ -1,0 +1,164 @@
+"""One vendor's SDK as a pipe: bytes out, bytes in, its exceptions turned into ours.
+
+The SDKs give authentication, headers, URLs and errors. Their models are left out of the hot path: a request's body is
+serialised before it gets here, and a stream is read as bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx2
+import orjson
+
+from providers.clients.failures import failure, scrub
+from providers.errors import BadResponse, ConnectionFailed, ProviderError, StreamInterrupted, Timeout
+
+LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=55.0)
+CONNECT_S = 10.0
+_JSON = {"Content-Type": "application/json"}
+
+
+class SdkErrors(Protocol):
+    """The exception classes that both SDKs name alike."""
+
+    APIStatusError: type[Any]
+    APITimeoutError: type[Exception]
+    APIConnectionError: type[Exception]
+
+
+def http_client() -> httpx2.Client:
+    """Redirects are not followed: a key must not travel to where the operator did not point."""
+    return httpx2.Client(limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False)
+
+
+def origin(url: str) -> str:
+    """`scheme://host:port` of a URL, without credentials and path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
+class Answer:
+    """A stream that the server has begun."""
+
+    def __init__(self, response: httpx2.Response, transport: Transport, timeout_s: float) -> None:
+        self._response = response
+        self._transport = transport
+        self._timeout_s = timeout_s
+        self.started = False
+        self.complete = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """Bytes as they come; breaks are ConnectionFailed before the first event was shown, StreamInterrupted after.
+
+        To be read to the end also when the answer is `complete`: only then is the connection kept for the next call.
+        """
+        try:
+            yield from self._response.iter_bytes()
+        except httpx2.TimeoutException:
+            if self.complete:
+                return
+            raise self.broken(f"The model sent nothing for {self._timeout_s:g} seconds.", Timeout) from None
+        except httpx2.HTTPError as error:
+            if self.complete:
+                return
+            text = self._transport.scrubbed(str(error)) or type(error).__name__
+            raise self.broken(f"The connection to the provider broke: {text}", ConnectionFailed) from None
+
+    def broken(self, text: str, kind: type[ProviderError]) -> ProviderError:
+        return StreamInterrupted(text) if self.started else kind(text)
+
+    @property
+    def content_type(self) -> str:
+        return str(self._response.headers.get("content-type", ""))
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class Transport:
+    """`sdk` is an OpenAI or Anthropic client; `errors` its module."""
+
+    def __init__(self, sdk: Any, errors: SdkErrors, secret: str) -> None:
+        self._sdk = sdk
+        self._errors = errors
+        self._secret = secret
+        self._timeouts: dict[float, httpx2.Timeout] = {}
+
+    def scrubbed(self, text: str) -> str:
+        return scrub(text, self._secret)
+
+    def _options(self, timeout_s: float, headers: Mapping[str, str] | None) -> dict[str, Any]:
+        timeout = self._timeouts.get(timeout_s)
+        if timeout is None:
+            timeout = httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+            self._timeouts[timeout_s] = timeout
+        return {"timeout": timeout, "headers": {**_JSON, **headers} if headers else _JSON}
+
+    def stream(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None) -> Answer:
+        """POST `body` and return once the status is known."""
+        options = self._options(timeout_s, headers)
+        try:
+            response = self._sdk.post(path, content=body, cast_to=httpx2.Response, stream=True, options=options)
+        except Exception as error:
+            raise self._mapped(error, timeout_s) from None
+        return Answer(response, self, timeout_s)
+
+    def post(self, path: str, body: bytes, timeout_s: float) -> Any:
+        """POST `body` and parse the whole answer."""
+        options = self._options(timeout_s, None)
+        try:
+            response = self._sdk.post(path, content=body, cast_to=httpx2.Response, options=options)
+        except Exception as error:
+            raise self._mapped(error, timeout_s) from None
+        return self._parsed(response)
+
+    def get(self, path: str, timeout_s: float) -> Any:
+        try:
+            response = self._sdk.get(path, cast_to=httpx2.Response, options=self._options(timeout_s, None))
+        except Exception as error:
+            raise self._mapped(error, timeout_s) from None
+        return self._parsed(response)
+
+    def _parsed(self, response: httpx2.Response) -> Any:
+        try:
+            return orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            raise BadResponse(
+                f"The provider's answer is not JSON: {self.scrubbed(response.text[:200])}",
+                upstream_status=response.status_code,
+            ) from None
+
+    def _mapped(self, error: Exception, timeout_s: float) -> Exception:
+        """Our error for one that the SDK raised; anything that is not the SDK's own is given back as it is."""
+        if isinstance(error, self._errors.APIStatusError):
+            response = error.response
+            return failure(response.status_code, response.content, response.headers, self._secret)
+        if isinstance(error, self._errors.APITimeoutError):
+            return Timeout(f"The provider at {origin(str(self._sdk.base_url))} did not answer within {timeout_s:g} s.")
+        if isinstance(error, self._errors.APIConnectionError):
+            return ConnectionFailed(
+                f"Cannot reach the provider at {origin(str(self._sdk.base_url))}: {self._reason(error)}"
+            )
+        return error
+
+    @staticmethod
+    def _reason(error: Exception) -> str:
+        cause = error.__cause__
+        if cause is None or isinstance(cause, httpx2.LocalProtocolError):
+            return "the request could not be sent (does the key hold a character that a header cannot?)"
+        return str(cause) or type(cause).__name__
+
+
+class LastBody(threading.local):
+    """The last request of this thread and the bytes it was sent as, so that a trace need not make them again."""
+
+    request: object = None
+    body: bytes = b""
+
+    def keep(self, request: object, body: bytes) -> bytes:
+        self.request, self.body = request, body
+        return body
