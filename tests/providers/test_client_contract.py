@@ -48,6 +48,7 @@ def _openai(dialect: str) -> Callable[[str], Credential]:
 
 WIRES = [
     Wire("openai_chat", "gpt-4o-mini", _openai("openai_chat")),
+    Wire("scripted", "demo", lambda url: Credential(provider_type="scripted")),
 ]
 
 
