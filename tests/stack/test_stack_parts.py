@@ -12,6 +12,8 @@ import psycopg
 import pytest
 import redis
 from clickhouse_driver import Client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from stack import addresses
 from stack.errors import StackError
@@ -61,7 +63,7 @@ def test_all_three_parts_answer_with_what_the_project_needs(stack: Stack) -> Non
 
 def test_the_parts_ask_for_their_password(stack: Stack) -> None:
     port = stack.addresses.redis_url.rpartition(":")[2].removesuffix("/0")
-    cache = redis.Redis(port=int(port))
+    cache = redis.Redis(port=int(port), retry=Retry(NoBackoff(), 0))
     with pytest.raises(redis.AuthenticationError):
         cache.ping()
     cache.close()

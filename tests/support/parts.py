@@ -101,10 +101,14 @@ def _wait_for(home: Path, keeper: "subprocess.Popen[bytes]", seconds: float = 60
 
 
 def _own_database(url: str, name: str) -> str:
-    with psycopg.connect(url, autocommit=True) as link:
-        if not link.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-            link.execute(f"CREATE DATABASE {name} TEMPLATE perennial")
-    return url.replace("@/perennial?", f"@/{name}?")
+    own = url.replace("@/perennial?", f"@/{name}?")
+    with psycopg.connect(url.replace("@/perennial?", "@/postgres?"), autocommit=True) as link:
+        if link.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return own
+        link.execute(f"CREATE DATABASE {name}")
+    with psycopg.connect(own, autocommit=True) as link:
+        link.execute("CREATE EXTENSION vector")
+    return own
 
 
 def _own_traces(url: str, name: str) -> str:
