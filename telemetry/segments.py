@@ -66,16 +66,21 @@ def frame(kind: str, row: Sequence[Any], payloads: Sequence[bytes] = (), estimat
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record and the range of the segment it takes. `body` holds the payloads, one after the other."""
+    """One record and the range of the segment that it takes."""
 
+    data: bytes
     start: int
+    header_end: int
     end: int
-    header: bytes
-    body: bytes
+
+    @property
+    def header(self) -> bytes:
+        return self.data[self.start + _FRAME.size : self.header_end]
 
     @property
     def is_end(self) -> bool:
-        return self.header.startswith(b'["e"')
+        at = self.start + _FRAME.size
+        return self.data[at : at + 4] == b'["e"'
 
     def parse(self) -> tuple[list[int], list[Any], list[Any]]:
         """Payload lengths, row, estimates."""
@@ -83,25 +88,25 @@ class Record:
         return lengths, row, estimates
 
     def payloads(self, lengths: Sequence[int]) -> list[bytes]:
-        at, parts = 0, []
+        at, parts = self.header_end, []
         for length in lengths:
-            parts.append(self.body[at : at + length])
+            parts.append(self.data[at : at + length])
             at += length
         return parts
 
 
 def records(data: bytes, start: int = 0) -> Iterator[Record]:
-    """The whole records from `start` on; stops at the first torn one (see `Record.end` of the last)."""
-    size = len(data)
+    """The whole records from `start` on; stops at the first torn one, which begins where the last whole one ended."""
+    size, view = len(data), memoryview(data)
     while start + _FRAME.size <= size:
         length, crc, header_length = _FRAME.unpack_from(data, start)
         end = start + _OUTER + length
         header_end = start + _FRAME.size + header_length
         if end > size or header_end > end:
             return
-        if zlib.crc32(memoryview(data)[start + _FRAME.size : end], header_length) != crc:
+        if zlib.crc32(view[start + _FRAME.size : end], header_length) != crc:
             return
-        yield Record(start, end, data[start + _FRAME.size : header_end], data[header_end:end])
+        yield Record(data, start, header_end, end)
         start = end
 
 

@@ -194,17 +194,20 @@ class Spool:
             self._failed(error)
         with self._sealing:
             for fd, path in list(self._full_segments.items()):
-                self._hand_over(fd, path)
-                with self._lock:
-                    del self._full_segments[fd]
-                    os.close(fd)
+                if self._hand_over(fd, path):
+                    with self._lock:
+                        del self._full_segments[fd]
+                        os.close(fd)
 
-    def _hand_over(self, fd: int, path: Path) -> None:
+    def _hand_over(self, fd: int, path: Path) -> bool:
+        """Only what has its new name may be unlocked: else its writer would be taken for dead."""
         try:
             os.fdatasync(fd)
             os.rename(path, path.with_suffix(segments.SEALED))
         except OSError as error:
             self._failed(error)
+            return False
+        return True
 
     def _seal(self) -> None:
         """Seal the segment without a next one: nothing is open. The lock is held."""
@@ -212,8 +215,7 @@ class Spool:
         if fd is not None and self._ended_at is None:
             self._path.unlink(missing_ok=True)
             os.close(fd)
-        elif fd is not None:
-            self._hand_over(fd, self._path)
+        elif fd is not None and self._hand_over(fd, self._path):
             os.close(fd)
 
     # What the disk refused

@@ -1,0 +1,155 @@
+"""From records in a segment to rows in ClickHouse: one batch, two tables, one token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, ErrorCodes, NetworkError, SocketTimeoutError
+
+from telemetry.client import connect
+from telemetry.segments import Record
+from telemetry.trace import COLUMNS, PAYLOAD_COLUMNS, Row, filled, lost_row
+
+INSERT_TRACES = f"INSERT INTO llm_traces ({', '.join(COLUMNS)}) VALUES"
+INSERT_PAYLOADS = f"INSERT INTO llm_payloads (id, organization_id, created_at, {', '.join(PAYLOAD_COLUMNS)}) VALUES"
+ID, ORGANIZATION, CREATED = (COLUMNS.index(name) for name in ("id", "organization_id", "created_at"))
+# Exactly once: the token names the batch, and the roll-ups behind the table follow the same rule.
+INSERT_SETTINGS = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "parallel_view_processing": 1,
+}
+# The server read the rows and refuses what is in them. Every other refusal is about the server and passes.
+DATA_ERRORS = {
+    ErrorCodes.CANNOT_PARSE_TEXT,
+    ErrorCodes.CANNOT_PARSE_QUOTED_STRING,
+    ErrorCodes.CANNOT_PARSE_DATE,
+    ErrorCodes.CANNOT_PARSE_DATETIME,
+    ErrorCodes.TYPE_MISMATCH,
+    ErrorCodes.ARGUMENT_OUT_OF_BOUND,
+    ErrorCodes.CANNOT_CONVERT_TYPE,
+    ErrorCodes.CANNOT_PARSE_NUMBER,
+    ErrorCodes.INCORRECT_DATA,
+    ErrorCodes.TOO_LARGE_STRING_SIZE,
+    ErrorCodes.TOO_LARGE_ARRAY_SIZE,
+    ErrorCodes.VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE,
+    ErrorCodes.CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
+    407,  # DECIMAL_OVERFLOW, which the driver has no name for
+    469,  # VIOLATED_CONSTRAINT
+}
+
+
+class Away(Exception):
+    """ClickHouse does not answer, or cannot take anything now: the same batch again, later."""
+
+
+class Refused(Exception):
+    """Something in the batch cannot be stored: again in halves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row on its way, with the record it came from."""
+
+    record: Record
+    row: Row
+    payloads: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that are sent together. `token` says to ClickHouse which rows these are, whoever sends them how often."""
+
+    name: str
+    entries: Sequence[Entry]
+    lost: bool = False
+
+    @property
+    def start(self) -> int:
+        return self.entries[0].record.start
+
+    @property
+    def end(self) -> int:
+        return self.entries[-1].record.end
+
+    @property
+    def token(self) -> str:
+        return f"{self.name}:{'lost:' if self.lost else ''}{self.start}:{self.end}"
+
+    def halves(self) -> Iterator[Batch]:
+        middle = len(self.entries) // 2
+        yield Batch(self.name, self.entries[:middle], self.lost)
+        yield Batch(self.name, self.entries[middle:], self.lost)
+
+
+def entry(record: Record) -> Entry:
+    """ValueError when the record is none of ours."""
+    lengths, row, _ = record.parse()
+    if len(row) > len(COLUMNS):
+        raise ValueError("written by a newer version: start the shipper of that version")
+    return Entry(record, filled(row), record.payloads(lengths))
+
+
+def lost_entries(found: Iterable[Record]) -> list[Entry]:
+    """The calls that were begun and not ended, of a segment whose writer is dead."""
+    begun: dict[str, tuple[Record, Row, Row]] = {}
+    for record in found:
+        _, row, estimated = record.parse()
+        if record.is_end:
+            begun.pop(row[ID], None)
+        else:
+            begun[row[ID]] = (record, row, estimated)
+    return [Entry(record, lost_row(row, estimated), ()) for record, row, estimated in begun.values()]
+
+
+class Inserter:
+    """Two connections: payloads go as bytes, and clickhouse-driver decides that once for a whole connection."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._traces: Client | None = None
+        self._payloads: Client | None = None
+
+    def insert(self, batch: Batch) -> None:
+        if self._traces is None or self._payloads is None:
+            self._traces = connect(self._url)
+            self._payloads = connect(self._url, settings={"strings_as_bytes": True})
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": batch.token}
+        try:
+            self._traces.execute(INSERT_TRACES, trace_columns(batch), columnar=True, settings=settings)
+            columns = payload_columns(batch)
+            if columns:
+                self._payloads.execute(INSERT_PAYLOADS, columns, columnar=True, settings=settings)
+        except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
+            self.disconnect()
+            raise Away(str(error)) from error
+        except Error as error:
+            self.disconnect()
+            raise (Refused if error.code in DATA_ERRORS else Away)(str(error)) from error
+        except Exception as error:
+            # Whatever the driver trips over while it packs values: one bad row must not stop all others.
+            self.disconnect()
+            raise Refused(f"{type(error).__name__}: {error}") from error
+
+    def disconnect(self) -> None:
+        for client in (self._traces, self._payloads):
+            if client is not None:
+                client.disconnect()
+
+
+def trace_columns(batch: Batch) -> list[list[Any]]:
+    return [list(column) for column in zip(*(e.row for e in batch.entries), strict=True)]
+
+
+def payload_columns(batch: Batch) -> list[list[Any]]:
+    """Empty when no call of the batch has any payload: it was dropped, or its worker was lost."""
+    rows = [
+        (e.row[ID].encode(), e.row[ORGANIZATION].encode(), e.row[CREATED], *e.payloads)
+        for e in batch.entries
+        if any(e.payloads)
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
