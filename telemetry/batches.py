@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from telemetry.trace import COLUMNS, PAYLOAD_COLUMNS, Row, filled, lost_row
 
 INSERT_TRACES = f"INSERT INTO llm_traces ({', '.join(COLUMNS)}) VALUES"
 INSERT_PAYLOADS = f"INSERT INTO llm_payloads (id, organization_id, created_at, {', '.join(PAYLOAD_COLUMNS)}) VALUES"
+TRACES, PAYLOADS = "llm_traces", "llm_payloads"
 ID, ORGANIZATION, CREATED = (COLUMNS.index(name) for name in ("id", "organization_id", "created_at"))
 # Exactly once: the token names the batch, and the roll-ups behind the table follow the same rule.
 INSERT_SETTINGS = {
@@ -48,7 +50,11 @@ class Away(Exception):
 
 
 class Refused(Exception):
-    """Something in the batch cannot be stored: again in halves."""
+    """Something in the batch cannot be stored: again in halves, into the tables that did not take it (`left`)."""
+
+    def __init__(self, message: str, left: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.left = left
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,7 @@ class Batch:
     name: str
     entries: Sequence[Entry]
     lost: bool = False
+    tables: frozenset[str] = frozenset((TRACES, PAYLOADS))
 
     @property
     def start(self) -> int:
@@ -80,10 +87,10 @@ class Batch:
     def token(self) -> str:
         return f"{self.name}:{'lost:' if self.lost else ''}{self.start}:{self.end}"
 
-    def halves(self) -> Iterator[Batch]:
+    def halves(self, tables: frozenset[str]) -> Iterator[Batch]:
         middle = len(self.entries) // 2
-        yield Batch(self.name, self.entries[:middle], self.lost)
-        yield Batch(self.name, self.entries[middle:], self.lost)
+        yield Batch(self.name, self.entries[:middle], self.lost, tables)
+        yield Batch(self.name, self.entries[middle:], self.lost, tables)
 
 
 def entry(record: Record) -> Entry:
@@ -107,38 +114,57 @@ def lost_entries(found: Iterable[Record]) -> list[Entry]:
 
 
 class Inserter:
-    """Two connections: payloads go as bytes, and clickhouse-driver decides that once for a whole connection."""
+    """A connection for each table, so that both are filled at once; payloads go as bytes, which is faster."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._traces: Client | None = None
-        self._payloads: Client | None = None
+        self._traces = connect(url)
+        self._payloads = connect(url, settings={"strings_as_bytes": True})
+        self._beside = ThreadPoolExecutor(1, "telemetry-payloads")
 
     def insert(self, batch: Batch) -> None:
-        if self._traces is None or self._payloads is None:
-            self._traces = connect(self._url)
-            self._payloads = connect(self._url, settings={"strings_as_bytes": True})
+        """Both tables, or an error that says what is left to do. Sending a batch again is harmless."""
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": batch.token}
+        beside = self._beside.submit(self._insert_payloads, batch, settings) if PAYLOADS in batch.tables else None
+        errors: dict[str, Away | Refused] = {}
         try:
-            self._traces.execute(INSERT_TRACES, trace_columns(batch), columnar=True, settings=settings)
-            columns = payload_columns(batch)
-            if columns:
-                self._payloads.execute(INSERT_PAYLOADS, columns, columnar=True, settings=settings)
-        except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
-            self.disconnect()
-            raise Away(str(error)) from error
-        except Error as error:
-            self.disconnect()
-            raise (Refused if error.code in DATA_ERRORS else Away)(str(error)) from error
-        except Exception as error:
-            # Whatever the driver trips over while it packs values: one bad row must not stop all others.
-            self.disconnect()
-            raise Refused(f"{type(error).__name__}: {error}") from error
+            if TRACES in batch.tables:
+                _insert(self._traces, INSERT_TRACES, trace_columns(batch), settings)
+        except (Away, Refused) as error:
+            errors[TRACES] = error
+        try:
+            if beside is not None:
+                beside.result()
+        except (Away, Refused) as error:
+            errors[PAYLOADS] = error
+        for error in errors.values():
+            if isinstance(error, Away):
+                raise error
+        for error in errors.values():
+            raise Refused(str(error), frozenset(errors))
+
+    def _insert_payloads(self, batch: Batch, settings: dict[str, Any]) -> None:
+        columns = payload_columns(batch)
+        if columns:
+            _insert(self._payloads, INSERT_PAYLOADS, columns, settings)
 
     def disconnect(self) -> None:
-        for client in (self._traces, self._payloads):
-            if client is not None:
-                client.disconnect()
+        self._traces.disconnect()
+        self._payloads.disconnect()
+
+
+def _insert(client: Client, sql: str, columns: list[list[Any]], settings: dict[str, Any]) -> None:
+    try:
+        client.execute(sql, columns, columnar=True, settings=settings)
+    except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
+        client.disconnect()
+        raise Away(str(error)) from error
+    except Error as error:
+        client.disconnect()
+        raise (Refused if error.code in DATA_ERRORS else Away)(str(error)) from error
+    except Exception as error:
+        # Whatever the driver trips over while it packs values: one bad row must not stop all others.
+        client.disconnect()
+        raise Refused(f"{type(error).__name__}: {error}") from error
 
 
 def trace_columns(batch: Batch) -> list[list[Any]]:

@@ -249,7 +249,7 @@ class _Shipment:
             if len(batch.entries) == 1:
                 self.shipper.quarantine(self.name, batch.entries[0].record, str(error))
                 return
-            for half in batch.halves():
+            for half in batch.halves(error.left):
                 if not half.lost:  # lost calls are found again by reading, not by their range
                     self.positions.plan(half.start, half.end)
                 self._deliver(half)
