@@ -45,3 +45,27 @@ def create_api_key(organization: Organization, user: User, new: NewKey) -> tuple
 
 def revoke_api_key(key: ApiKey) -> None:
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+@dataclass(frozen=True, slots=True)
+class NewMember:
+    """`password` is used where no user has the email yet."""
+
+    email: str
+    role: str = Role.VIEWER
+    name: str = ""
+    password: str | None = None
+
+
+@transaction.atomic
+def add_member(organization: Organization, new: NewMember) -> tuple[Membership, bool]:
+    """The membership, and whether the user was made for it. An existing member gets the new role."""
+    email = new.email.strip().lower()
+    user = User.objects.filter(email__iexact=email).first()
+    created = user is None
+    if user is None:
+        user = User.objects.create_user(email, new.password, name=new.name, is_staff=True)
+    membership, _ = Membership.objects.update_or_create(
+        organization=organization, user=user, defaults={"role": new.role}
+    )
+    return membership, created

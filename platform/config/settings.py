@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env as _env
+from console.theme import UNFOLD as UNFOLD
 
 ENV = _env.load()
 BASE_DIR = _env.ROOT

@@ -1,0 +1,31 @@
+"""The home page: period and organization, and the panels that the rooms above registered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from console import registry
+from console.access import shown_organization_ids
+from console.periods import CHOICES, DEFAULT, period_of
+
+PERIOD = "console_period"
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """The context of admin/index.html; the period is kept in the session."""
+    wanted = request.GET.get("period")
+    if wanted and wanted in {key for key, _, _ in CHOICES}:
+        request.session[PERIOD] = wanted
+    period = period_of(wanted or request.session.get(PERIOD, DEFAULT))
+    scope = registry.Scope(request, period, shown_organization_ids(request))
+    shown = [(panel.template, panel.load(scope)) for panel in registry.panels()]
+    return {
+        **context,
+        "title": "Overview",
+        "period": period,
+        "periods": [(key, label) for key, label, _ in CHOICES],
+        "panels": [{"template": template, "data": data} for template, data in shown if data is not None],
+        "base_url": request.build_absolute_uri("/").rstrip("/"),
+    }

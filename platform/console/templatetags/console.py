@@ -1,0 +1,33 @@
+"""The display functions as template filters, and the pieces that several pages share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from console import display
+from console.paging import link_with
+
+register = template.Library()
+
+register.filter("badge", display.badge)
+register.filter("usd", display.usd)
+register.filter("count", display.count)
+register.filter("compact", display.compact)
+register.filter("span", display.span)
+register.filter("when", display.when)
+register.filter("pretty", display.pretty)
+register.filter("to", display.link)
+register.filter("short", display.short)
+
+
+@register.filter
+def get(mapping: Any, key: Any) -> Any:
+    return mapping.get(key) if hasattr(mapping, "get") else None
+
+
+@register.simple_tag(takes_context=True)
+def with_query(context: Any, **changes: Any) -> str:
+    """The query string of this page with parameters changed ("" removes one)."""
+    return link_with(context["request"], **{name: str(value) or None for name, value in changes.items()})
