@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from accounts.access import Caller
 from agents.models import Agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSearch:
+    """`query` empty: the newest messages that fit the rest."""
+
+    organization_id: str
+    agent_id: str
+    query: str = ""
+    roles: tuple[str, ...] = ("assistant", "user", "tool")
+    limit: int = 10
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMessage:
+    id: str
+    role: str
+    text: str
+    created_at: datetime
+    relevance: float | None = None
 
 
 class Threads(Protocol):
@@ -25,6 +49,10 @@ class Threads(Protocol):
 
     def set_message_ids(self, agent: Agent, message_ids: Sequence[str]) -> None:
         """Put exactly these messages of the default conversation into context."""
+
+    def search_messages(self, search: MessageSearch) -> list[FoundMessage]:
+        """The agent's messages of all its conversations that hold the query's words, the best (without a query, the
+        newest) first. Leaves out empty ones and the returns of conversation_search itself."""
 
 
 _registered: list[Threads] = []
