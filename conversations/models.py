@@ -37,6 +37,7 @@ class Conversation(OrganizationModel, Audited):
     context_version = models.PositiveIntegerField(default=0, editable=False)
     compiled_version = models.PositiveIntegerField(default=0, editable=False)
     context_tokens = models.PositiveIntegerField(default=0, editable=False, help_text="As the last model call counted.")
+    pending_approval_id = models.CharField(max_length=60, blank=True, editable=False, help_text="Message it waits on.")
 
     class Meta:
         ordering = ["-created_at"]
@@ -70,7 +71,8 @@ class Message(OrganizationModel):
     "signature", "id", "encrypted"} | {"type": "redacted_reasoning", "data"}]
     tool_calls: [{"id", "name", "arguments"}], `arguments` the JSON text as the model wrote it.
     tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}]
-    approvals (role approval): what the caller answered, as the wire has it.
+    approvals (role approval): what the caller answered, as the wire has it; null in a request for approval.
+    stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]}.
     `in_context`: the model still sees it; the order is system, summary, then by `seq`.
     `text` is what searches read.
     """
@@ -86,6 +88,7 @@ class Message(OrganizationModel):
     tool_calls = models.JSONField(default=list)
     tool_returns = models.JSONField(default=list)
     approvals = models.JSONField(null=True, blank=True)
+    stats = models.JSONField(null=True, blank=True)
     name = models.CharField(max_length=200, null=True, blank=True)
     otid = models.CharField(max_length=200, null=True, blank=True)
     sender_id = models.CharField(max_length=60, null=True, blank=True)
@@ -155,6 +158,7 @@ class Run(OrganizationModel):
     worker = models.CharField(max_length=100, blank=True)
     fence = models.PositiveIntegerField(default=0)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
+    current_step_id = models.CharField(max_length=60, blank=True, help_text="The step that its worker is at.")
     step_count = models.PositiveIntegerField(default=0)
     failures = models.PositiveIntegerField(default=0, help_text="Steps lost in a row: workers that died on it.")
     usage = models.JSONField(default=dict, help_text="Sums over its steps, by bucket.")

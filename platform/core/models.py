@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 
 class TimeStamped(models.Model):
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -1,0 +1,268 @@
+"""Every call to a model, wrapped once: retried, timed, priced and traced."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.conf import settings
+from providers.resolve import ResolvedModel, price_overrides, resolve
+from telemetry.recorder import recorder
+
+from core.time import now
+from providers import embeddings, pricing
+from providers.clients.base import client_for
+from providers.errors import ProviderError
+from providers.events import Finished, ModelEvent
+from providers.types import ModelRequest
+from providers.usage import Usage
+from telemetry.spool import OpenCall
+from telemetry.trace import CallEnd, CallStart
+
+BACKOFF_S = 0.5
+MAX_BACKOFF_S = 20.0
+BYTES_PER_TOKEN = 4
+
+
+class Abandoned(Exception):
+    """The caller no longer wants the answer: the run was cancelled, or its lease was lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallContext:
+    """On whose behalf a model is called: what a trace says of it."""
+
+    organization_id: str
+    call_type: str
+    project_id: str = ""
+    agent_id: str = ""
+    agent_tags: tuple[str, ...] = ()
+    conversation_id: str = ""
+    run_id: str = ""
+    step_id: str = ""
+    trace_id: str = ""
+    identity_id: str = ""
+    api_key_id: str = ""
+    billing: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a call cost in the end: of the last attempt, which is the one that answered or gave up."""
+
+    call_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal | None = None
+    price_source: str = ""
+    model_ms: int = 0
+    ttft_ms: int | None = None
+    first_event_at: datetime | None = None
+
+
+class ModelCall:
+    """One wanted answer of a model, with as many attempts as it takes."""
+
+    def __init__(
+        self, target: ResolvedModel, request: ModelRequest, context: CallContext, abandoned: Callable[[], bool] = bool
+    ) -> None:
+        self.target = target
+        self.request = request
+        self.context = context
+        self.outcome = Outcome()
+        self._abandoned = abandoned
+
+    def events(self) -> Iterator[ModelEvent]:
+        """The events of the attempt that answers. Raises ProviderError, Abandoned."""
+        for attempt in range(1, settings.MODEL_MAX_ATTEMPTS + 1):
+            shown = False
+            try:
+                for event in self._attempt(attempt):
+                    shown = True
+                    yield event
+                return
+            except ProviderError as error:
+                if shown or not error.retryable or attempt == settings.MODEL_MAX_ATTEMPTS:
+                    raise
+                self._wait(attempt, error.retry_after)
+
+    def _attempt(self, attempt: int) -> Iterator[ModelEvent]:
+        client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)
+        body = client.request_body(self.request)
+        start = _start(self.target, self.context, attempt, body, self.request)
+        self.outcome = Outcome(call_id=start.id)
+        trace = recorder().begin(start)
+        clock = time.perf_counter()
+        seen = 0
+        try:
+            for event in client.stream(self.request):
+                if not seen:
+                    self.outcome.ttft_ms = _ms_since(clock)
+                    self.outcome.first_event_at = now()
+                seen += 1
+                if isinstance(event, Finished):
+                    self._settle(trace, event, clock)
+                    trace = None
+                elif self._abandoned():
+                    raise Abandoned
+                yield event
+        except ProviderError as error:
+            self._fail(trace, clock, error.error_type, error, seen)
+            trace = None
+            raise
+        finally:
+            if trace is not None:  # the consumer stopped listening, or our own code failed
+                self._fail(trace, clock, "cancelled", None, seen)
+
+    def _settle(self, trace: OpenCall, answer: Finished, clock: float) -> None:
+        outcome = self.outcome
+        outcome.model_ms = _ms_since(clock)
+        outcome.usage = answer.usage
+        price = _price(self.target, answer.usage, self.context.organization_id)
+        outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+        trace.finish(
+            _end(
+                outcome,
+                response_json=orjson.dumps(answer.response),
+                finish_reason=answer.finish_reason,
+            )
+        )
+
+    def _fail(
+        self, trace: OpenCall | None, clock: float, error_type: str, error: ProviderError | None, seen: int
+    ) -> None:
+        if trace is None:
+            return
+        outcome = self.outcome
+        outcome.model_ms = _ms_since(clock)
+        if seen:  # the provider had begun to answer: it will be billed, so it is counted, and marked as a guess
+            body = client_for(self.target.credential, tool_mode=self.target.info.tool_mode).request_body(self.request)
+            outcome.usage = Usage(input=len(body) // BYTES_PER_TOKEN, output=seen, estimated=True)
+            price = _price(self.target, outcome.usage, self.context.organization_id)
+            outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+        message = error.message if error else "The caller stopped listening."
+        response = {"error": message, "error_type": error_type}
+        trace.finish(_end(outcome, response_json=orjson.dumps(response), error_type=error_type, error_message=message))
+
+    def _wait(self, attempt: int, retry_after: float | None) -> None:
+        pause = retry_after if retry_after is not None else BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
+        deadline = time.monotonic() + min(pause, MAX_BACKOFF_S)
+        while (left := deadline - time.monotonic()) > 0:
+            if self._abandoned():
+                raise Abandoned
+            time.sleep(min(left, 0.1))
+
+
+def embed_texts(texts: Sequence[str], *, handle: str, context: CallContext) -> list[list[float]]:
+    """One vector per text. Raises ProviderError, core.errors.AppError."""
+    target = resolve(context.organization_id, handle)
+    body = orjson.dumps({"model": target.model, "input": list(texts)})
+    with _traced(target, context, body) as outcome:
+        answer = embeddings.embed(list(texts), credential=target.credential, model=target.model)
+        outcome.usage = answer.usage
+        return answer.vectors
+
+
+@contextmanager
+def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterator[Outcome]:
+    """A call that is not streamed, as one trace."""
+    start = _start(target, context, 1, body, None)
+    trace = recorder().begin(start)
+    outcome = Outcome(call_id=start.id)
+    clock = time.perf_counter()
+    try:
+        yield outcome
+    except ProviderError as error:
+        outcome.model_ms = _ms_since(clock)
+        response = orjson.dumps({"error": error.message, "error_type": error.error_type})
+        trace.finish(_end(outcome, response_json=response, error_type=error.error_type, error_message=error.message))
+        raise
+    outcome.model_ms = _ms_since(clock)
+    price = _price(target, outcome.usage, context.organization_id)
+    outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+    trace.finish(_end(outcome, response_json=b"{}"))
+
+
+def _price(target: ResolvedModel, usage: Usage, organization_id: str) -> pricing.Price:
+    return pricing.price(
+        usage,
+        provider_type=target.credential.provider_type,
+        model=target.model,
+        at=now(),
+        overrides=price_overrides(organization_id),
+    )
+
+
+def _start(
+    target: ResolvedModel, context: CallContext, attempt: int, body: bytes, request: ModelRequest | None
+) -> CallStart:
+    config: dict[str, Any] = {
+        "model": target.model,
+        "handle": target.info.handle,
+        "model_endpoint_type": target.credential.provider_type,
+        "model_endpoint": target.credential.base_url,
+        "provider_name": target.info.provider_name,
+        "provider_category": target.category,
+        "context_window": target.info.context_window,
+    }
+    if request is not None:
+        config |= {"temperature": request.temperature, "max_tokens": request.max_output_tokens}
+    tokens = len(body) // BYTES_PER_TOKEN
+    estimate = _price(target, Usage(input=tokens, estimated=True), context.organization_id)
+    return CallStart(
+        id=str(uuid.uuid4()),
+        organization_id=context.organization_id,
+        project_id=context.project_id,
+        agent_id=context.agent_id,
+        agent_tags=context.agent_tags,
+        conversation_id=context.conversation_id,
+        run_id=context.run_id,
+        step_id=context.step_id,
+        trace_id=context.trace_id,
+        call_type=context.call_type,
+        provider=target.credential.provider_type,
+        provider_name=target.info.provider_name,
+        provider_category=target.category,
+        provider_key_id=target.provider_id or "",
+        model=target.model,
+        attempt=attempt,
+        identity_id=context.identity_id,
+        api_key_id=context.api_key_id,
+        created_at=now(),
+        request_json=body,
+        llm_config=config,
+        estimated_prompt_tokens=tokens,
+        estimated_cost_usd=estimate.cost_usd,
+        billing_plan_type=context.billing.get("plan_type", ""),
+        billing_cost_source=context.billing.get("cost_source", ""),
+        billing_customer_id=context.billing.get("customer_id", ""),
+    )
+
+
+def _end(outcome: Outcome, **rest: Any) -> CallEnd:
+    usage = outcome.usage
+    return CallEnd(
+        input_tokens=usage.input,
+        cache_read_tokens=usage.cache_read,
+        cache_write_5m_tokens=usage.cache_write_5m,
+        cache_write_1h_tokens=usage.cache_write_1h,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
+        usage_estimated=usage.estimated,
+        cost_usd=outcome.cost_usd,
+        price_source=outcome.price_source or "unpriced",
+        latency_ms=outcome.model_ms,
+        ttft_ms=outcome.ttft_ms,
+        **rest,
+    )
+
+
+def _ms_since(clock: float) -> int:
+    return round((time.perf_counter() - clock) * 1000)

@@ -1,0 +1,246 @@
+"""The one transaction in which a step becomes real: its messages, tool effects, usage and the run's new state.
+
+Either all of it is written or nothing. The run's row must still carry the worker's fencing number; where it does not,
+the run was cancelled or taken over, `LeaseLost` is raised and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from agents import loop
+from agents.loop import Answer, Verdict
+from agents.model_calls import Outcome
+from agents.models import Agent
+from agents.tool_rules import Called
+from agents.tools import execute
+from agents.tools.execute import Planned
+from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
+from conversations.rows import Row, answer_to_json, searchable
+from conversations.turn import Work
+from core.ids import new_id
+from core.time import now, to_ms, to_seconds
+from providers.usage import Usage
+
+COMPLETING = frozenset({"end_turn", "max_steps", "tool_rule"})
+
+
+class LeaseLost(Exception):
+    """The run is not ours any more."""
+
+
+@dataclass(slots=True)
+class Committed:
+    """What was written. `rows`: the new messages, the input included. `status` None: another step follows."""
+
+    rows: list[Row] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    status: RunStatus | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+def status_of(stop_reason: str) -> RunStatus:
+    if stop_reason == "requires_approval":
+        return RunStatus.WAITING_APPROVAL
+    return RunStatus.COMPLETED if stop_reason in COMPLETING else RunStatus.FAILED
+
+
+def commit_step(work: Work, answer: Answer, outcome: Outcome, planned: Sequence[Planned]) -> Committed:
+    done = Committed(usage=Usage(**work.run.usage) + outcome.usage)
+    with transaction.atomic():
+        if planned:
+            check_fence(work.run)
+        tools_at = now()
+        waits = loop.paused(work.turn, answer.calls)
+        returns = [] if waits else execute.apply(planned)
+        done.rows = _rows(work, answer, returns, waits)
+        returned = [
+            Called(item["name"], work.run.step_count, str(item["content"]), bool(item.get("is_error")))
+            for item in returns
+        ]
+        done.verdict = Verdict(stop_reason="requires_approval") if waits else loop.verdict(work.turn, answer, returned)
+        if done.verdict.nudge:
+            done.rows.append(_nudge(work, done.verdict.nudge, len(done.rows)))
+        done.status = status_of(done.verdict.stop_reason) if done.verdict.stop_reason else None
+        _write(work, outcome, done, to_ms(tools_at, now()) if returns else None)
+    return done
+
+
+def _verdict(work: Work, answer: Answer, planned: Sequence[Planned], returned: Sequence[Called]) -> Verdict:
+    if loop.paused(work.turn, answer.calls):
+        return Verdict(stop_reason="requires_approval")
+    if any(item.conflict for item in planned):
+        return Verdict(stop_reason="invalid_tool_call")
+    return loop.verdict(work.turn, answer, returned)
+
+
+def check_fence(run: Run) -> None:
+    """Lock the run's row and make sure that it is still ours. Raises LeaseLost."""
+    ours = Run.objects.select_for_update().filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
+    if not ours.values_list("fence", flat=True):
+        raise LeaseLost(run.pk)
+
+
+def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]], waits: bool) -> list[Row]:
+    """The step's messages, numbered behind what the conversation holds."""
+    content, tool_calls = answer_to_json(answer.message)
+    kept = {call.id for call in answer.calls}
+    tool_calls = [call for call in tool_calls if call["id"] in kept]
+    rows = [row | {"step_id": work.run.current_step_id} for row in work.fresh]
+    if content or tool_calls:
+        said = new_row(work, role="approval" if waits else "assistant", content=content, tool_calls=tool_calls)
+        if waits:
+            awaited = [call.id for call in answer.calls if loop.needs_approval(work.turn, call.name)]
+            said["stats"] = {"awaits": awaited}
+        rows.append(said | {"id": work.turn.message_id, "model": work.target.info.handle})
+    if returns:
+        rows.append(new_row(work, role="tool", tool_returns=returns, name=returns[0]["name"]))
+    for offset, row in enumerate(rows):
+        row["seq"] = work.conversation.next_seq + offset
+    return rows
+
+
+def new_row(work: Work, **columns: Any) -> Row:
+    at = now()
+    return {
+        "id": new_id("message"),
+        "conversation_id": work.conversation.pk,
+        "agent_id": work.agent.pk,
+        "run_id": work.run.pk,
+        "step_id": work.run.current_step_id,
+        "seq": 0,
+        "content": [],
+        "tool_calls": [],
+        "tool_returns": [],
+        "approvals": None,
+        "stats": None,
+        "name": None,
+        "otid": None,
+        "sender_id": None,
+        "model": None,
+        "group_id": None,
+        "is_err": False,
+        "created_at": at.isoformat(),
+        "date": to_seconds(at),
+        **columns,
+    }
+
+
+def _nudge(work: Work, text: str, offset: int) -> Row:
+    row = new_row(work, role="user", content=[{"type": "text", "text": text}])
+    return row | {"seq": work.conversation.next_seq + offset}
+
+
+def insert_rows(organization_id: str, rows: Sequence[Row]) -> None:
+    """Store messages: one query."""
+    Message.objects.bulk_create(
+        Message(
+            organization_id=organization_id,
+            text=searchable(row["content"], row["tool_returns"]),
+            created_at=datetime.fromisoformat(row["created_at"]),
+            **{name: value for name, value in row.items() if name not in ("date", "created_at")},
+        )
+        for row in rows
+    )
+
+
+def _write(work: Work, outcome: Outcome, done: Committed, tools_ms: int | None) -> None:
+    run, at = work.run, now()
+    Step.objects.bulk_create([step_row(work, outcome, at=at, tools_ms=tools_ms, stop_reason=done.verdict.stop_reason)])
+    insert_rows(run.organization_id, done.rows)
+    _write_conversation(work, outcome, done)
+    changes: dict[str, Any] = {
+        "step_count": run.step_count + 1,
+        "failures": 0,
+        "usage": asdict(done.usage),
+        "worker": "",
+        "current_step_id": "",
+        "lease_expires_at": at + timedelta(seconds=settings.RUN_LEASE_S),
+    }
+    if outcome.cost_usd is not None:
+        changes["cost_usd"] = (run.cost_usd or 0) + outcome.cost_usd
+    if run.ttft_ms is None and outcome.first_event_at is not None:
+        changes["ttft_ms"] = to_ms(run.created_at, outcome.first_event_at)
+    if done.status is not None:
+        changes |= {"status": done.status, "stop_reason": done.verdict.stop_reason, "completed_at": at}
+    write_run(run, changes)
+
+
+def write_run(run: Run, changes: dict[str, Any]) -> None:
+    """Raises LeaseLost, which undoes the transaction it is called in."""
+    ours = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
+    if not ours.update(**changes):
+        raise LeaseLost(run.pk)
+    if "status" in changes:
+        Agent.objects.filter(pk=run.agent_id).update(
+            last_run_completion=changes["completed_at"],
+            last_run_duration_ms=to_ms(run.created_at, changes["completed_at"]),
+            last_stop_reason=changes["stop_reason"],
+        )
+
+
+def _write_conversation(work: Work, outcome: Outcome, done: Committed) -> None:
+    conversation = work.conversation
+    changes: dict[str, Any] = {
+        "next_seq": conversation.next_seq + len(done.rows),
+        "context_tokens": outcome.usage.total,
+        "last_message_at": now(),
+    }
+    if work.system_changed:
+        changes |= {"context_version": conversation.context_version + 1, "compiled_version": work.agent.prompt_version}
+        write_system(work.history.seen[0].row)
+    if done.verdict.stop_reason == "requires_approval":
+        changes["pending_approval_id"] = work.turn.message_id
+    if done.status is not None:
+        changes["last_run_completion"] = now()
+    Conversation.objects.filter(pk=conversation.pk).update(**changes)
+    for name, value in changes.items():
+        setattr(conversation, name, value)
+
+
+def write_system(row: Row) -> None:
+    Message.objects.filter(pk=row["id"]).update(content=row["content"], text=row["content"][0]["text"])
+
+
+def step_row(work: Work, outcome: Outcome, **more: Any) -> Step:
+    """The step as it is stored; `at` is its end."""
+    run, target, at = work.run, work.target, more.pop("at")
+    return Step(
+        id=run.current_step_id,
+        organization_id=run.organization_id,
+        run_id=run.pk,
+        agent_id=run.agent_id,
+        index=run.step_count,
+        attempt=run.failures + 1,
+        model=target.model,
+        model_handle=target.info.handle,
+        provider_name=target.info.provider_name,
+        provider_type=target.credential.provider_type,
+        provider_category=target.category,
+        provider_id=target.provider_id or "",
+        context_window_limit=work.window,
+        usage=asdict(outcome.usage),
+        cost_usd=outcome.cost_usd,
+        price_source=outcome.price_source,
+        trace_call_id=outcome.call_id,
+        started_at=work.started_at,
+        model_ms=outcome.model_ms,
+        ttft_ms=outcome.ttft_ms,
+        total_ms=to_ms(work.started_at, at),
+        **{"status": StepStatus.SUCCESS, **more},
+    )
+
+
+def remember_rows(work: Work, rows: Sequence[Row]) -> None:
+    """Keep the worker's memory of the conversation in step with what was written."""
+    history = work.history
+    for row in rows:
+        history.append(row)
+    history.next_seq = work.conversation.next_seq
+    history.version = work.conversation.context_version

@@ -1,0 +1,61 @@
+"""Stored messages as plain rows, the form in which workers remember them and events carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from agents.context import from_part
+from conversations.models import Message
+from core.time import to_seconds
+from providers.types import Message as ModelMessage
+
+Row = dict[str, Any]
+
+COLUMNS = (
+    "id",
+    "conversation_id",
+    "agent_id",
+    "run_id",
+    "step_id",
+    "seq",
+    "role",
+    "content",
+    "tool_calls",
+    "tool_returns",
+    "approvals",
+    "stats",
+    "name",
+    "otid",
+    "sender_id",
+    "model",
+    "group_id",
+    "is_err",
+    "created_at",
+)
+
+
+def row_of(message: Message) -> Row:
+    row = {name: getattr(message, name) for name in COLUMNS}
+    return dated(row)
+
+
+def dated(row: Row) -> Row:
+    """`created_at` becomes ISO text, and `date` its whole seconds, as the wire has them."""
+    at = row["created_at"]
+    row["date"] = to_seconds(at)
+    row["created_at"] = at.isoformat()
+    return row
+
+
+def answer_to_json(message: ModelMessage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(content, tool_calls) columns of what a model said."""
+    return [from_part(part) for part in message.content], [asdict(call) for call in message.tool_calls]
+
+
+def searchable(content: Sequence[dict[str, Any]], tool_returns: Sequence[dict[str, Any]] = ()) -> str:
+    """What searches read of a message."""
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    texts += [str(item["content"]) for item in tool_returns]
+    return "\n".join(texts)

@@ -1,0 +1,166 @@
+"""Advances a run by one step, whoever rings: claim, think, act, commit, publish, ring for the next.
+
+The state is the database's. A worker that dies here at any point leaves a lease that runs out; the next one does the
+step again from what was committed, and nothing that was committed is done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from agents import loop
+from agents.events import MessageAdded, RunEnded, RunStarted, StepEnded, StepLost, StepStarted
+from agents.loop import Answer
+from agents.model_calls import Abandoned, ModelCall, Outcome
+from agents.tools import execute
+from agents.tools.execute import Planned
+from conversations import approvals, compacting, doorbell, failures, lease, turn
+from conversations import history as histories
+from conversations.commit import Committed, LeaseLost, commit_step, remember_rows
+from conversations.events import delta, publish, statistics
+from conversations.failures import StepFailed
+from conversations.lease import Claim, Lease
+from conversations.models import Step, StepStatus
+from conversations.turn import Work, call_context, offer_of, tool_context
+from core.errors import AppError
+from providers.errors import ContextWindowExceeded, ProviderError
+from streams.publish import RunWriter
+
+log = logging.getLogger(__name__)
+
+MAX_LOST_STEPS = 5
+MAX_COMPACTIONS = 3
+
+
+def advance(run_id: str) -> None:
+    """Do the next step of the run, if nobody else does."""
+    claim = lease.claim(run_id)
+    if claim is None:
+        return
+    run = claim.run
+    writer = RunWriter(run.pk, run.fence)
+    goes_on = False
+    try:
+        with lease.keeping(run) as held:
+            goes_on = _advance(claim, held, writer)
+    except (Abandoned, LeaseLost):
+        log.info("%s was cancelled or taken over", run.pk)
+    except (StepFailed, ProviderError, AppError) as error:
+        failures.fail_run(run, writer, error)
+    except Exception as error:
+        # A fault of ours must not leave a conversation locked: the run fails, visibly, and the fault is logged whole.
+        log.exception("%s failed", run.pk)
+        failures.fail_run(run, writer, error)
+    finally:
+        writer.close()
+    if goes_on:
+        doorbell.ring(run_id)
+
+
+def _advance(claim: Claim, held: Lease, writer: RunWriter) -> bool:
+    """Whether another step follows."""
+    run = claim.run
+    if claim.lost_step_id:
+        _record_lost(claim, writer)
+    elif not run.step_count:
+        publish(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
+    work = turn.load(run)
+    if approvals.resumes(work):
+        rows = approvals.resume(work)
+        publish(writer, *(MessageAdded(message=row) for row in rows if row["role"] == "tool"))
+        return True
+    work = compacting.compact_if_full(work, writer, held)
+    committed, outcome = _step(work, held, writer)
+    _announce(work, committed, outcome, writer)
+    return committed.status is None
+
+
+def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcome]:
+    for attempt in range(MAX_COMPACTIONS + 1):
+        try:
+            answer, call = _think(work, held, writer)
+            break
+        except StepFailed as failure:
+            if attempt == MAX_COMPACTIONS or not isinstance(failure.error, ContextWindowExceeded):
+                raise
+            work = compacting.compact(work, writer, held, trigger="context_window_exceeded")
+    committed = commit_step(work, answer, call.outcome, _plan(work, answer))
+    remember_rows(work, committed.rows)
+    histories.remember(work.conversation.pk, work.history)
+    return committed, call.outcome
+
+
+def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCall]:
+    """The model call, its pieces published as they come."""
+    run = work.run
+    request, _ = loop.request_of(work.turn, work.target.model)
+    call = ModelCall(
+        work.target, request, call_context(work, "agent_step"), lambda: held.lost.is_set() or writer.fenced
+    )
+    publish(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
+    thinking = loop.think(work.turn, request.parallel_tool_calls, call.events())
+    try:
+        while True:
+            writer.delta(delta(next(thinking)))
+    except StopIteration as end:
+        return end.value, call
+    except ProviderError as error:
+        raise StepFailed(error, work, call.outcome) from error
+
+
+def _plan(work: Work, answer: Answer) -> list[Planned]:
+    """The step's tool calls made ready outside the transaction: arguments read, texts embedded."""
+    if not answer.calls or loop.paused(work.turn, answer.calls):
+        return []
+    return execute.plan(answer.calls, offer_of(work, answer.calls), tool_context(work, work.run.current_step_id))
+
+
+def _announce(work: Work, done: Committed, outcome: Outcome, writer: RunWriter) -> None:
+    """Publish what was committed, in one go."""
+    cost = None if outcome.cost_usd is None else str(outcome.cost_usd)
+    told: list[Any] = [MessageAdded(message=row) for row in done.rows]
+    told.append(
+        StepEnded(step_id=work.run.current_step_id, status="success", usage=asdict(outcome.usage), cost_usd=cost)
+    )
+    if done.status is not None:
+        told.append(
+            RunEnded(
+                status=done.status.value,
+                stop_reason=done.verdict.stop_reason or "",
+                usage=statistics(done.usage),
+                step_count=work.run.step_count + 1,
+                context_tokens=outcome.usage.total,
+            )
+        )
+    publish(writer, *told)
+
+
+def _record_lost(claim: Claim, writer: RunWriter) -> None:
+    """The former worker died in this step: keep a trace of it, and give up on a run that kills its workers."""
+    run = claim.run
+    publish(writer, StepLost(step_id=claim.lost_step_id))
+    Step.objects.bulk_create(
+        [
+            Step(
+                id=claim.lost_step_id,
+                organization_id=run.organization_id,
+                run_id=run.pk,
+                agent_id=run.agent_id,
+                index=run.step_count,
+                attempt=run.failures,
+                status=StepStatus.FAILED,
+                error_type="worker_lost",
+                error_data={"message": "The worker died in this step; it was done again."},
+                started_at=run.started_at or run.created_at,
+            )
+        ],
+        ignore_conflicts=True,
+    )
+    if run.failures >= MAX_LOST_STEPS:
+        raise WorkersLost(f"{MAX_LOST_STEPS} workers died at this step, one after another; it is not tried again.")
+
+
+class WorkersLost(AppError):
+    code = "workers_lost"

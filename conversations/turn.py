@@ -1,0 +1,265 @@
+"""All that one step of a run needs to know, loaded in as few queries as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count
+
+from agents.context import BlockView, PromptInput, compile_system_prompt, wants_line_numbers
+from agents.loop import Turn
+from agents.model_calls import CallContext
+from agents.models import Agent, AgentBlock, AgentTool, Passage
+from agents.tool_rules import Called, Rules
+from agents.tools.base import ToolContext
+from agents.tools.execute import Offer
+from conversations import history as histories
+from conversations.history import History
+from conversations.models import Conversation, Run
+from conversations.rows import Row
+from core.ids import new_id
+from core.time import now, to_seconds
+from providers.resolve import ResolvedModel, resolve
+from providers.types import ToolCall, ToolSpec
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One step in the making. `fresh`: rows that go into the database with the step (the input, on the first step)."""
+
+    run: Run
+    agent: Agent
+    conversation: Conversation
+    target: ResolvedModel
+    window: int
+    history: History
+    fresh: list[Row]
+    tools: dict[str, dict[str, Any]]
+    turn: Turn
+    system_changed: bool
+    started_at: datetime
+
+
+def load(run: Run) -> Work:
+    """Raises AppError where the agent cannot run at all: no usable provider, unknown model."""
+    started_at = now()
+    conversation = Conversation.objects.select_related("agent").get(pk=run.conversation_id)
+    agent = conversation.agent
+    handle = run.options.get("override_model") or conversation.model or agent.model
+    target = resolve(agent.organization_id, handle)
+    history = histories.load(conversation, agent.agent_type, agent.timezone)
+    tools = tools_of(agent)
+    work = Work(
+        run=run,
+        agent=agent,
+        conversation=conversation,
+        target=target,
+        window=conversation.context_window_limit or agent.context_window_limit or target.info.context_window,
+        history=history,
+        fresh=[] if run.step_count else input_rows(run, history.next_seq),
+        tools=tools,
+        turn=None,  # type: ignore[arg-type]  # made two lines below, from the rest
+        system_changed=_refresh_system(conversation, agent, target, history),
+        started_at=started_at,
+    )
+    work.turn = _turn(work)
+    return work
+
+
+def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
+    """The agent's tools by name, as the executor wants them."""
+    found = AgentTool.objects.filter(agent=agent).order_by("attached_at", "id")
+    columns = ("name", "tool_type", "json_schema", "return_char_limit", "enable_parallel_execution")
+    rows = found.values("requires_approval", "tool__default_requires_approval", *(f"tool__{name}" for name in columns))
+    tools = {}
+    for row in rows:
+        tool = {name: row[f"tool__{name}"] for name in columns}
+        own = row["requires_approval"]
+        tool["requires_approval"] = row["tool__default_requires_approval"] if own is None else own
+        tools[tool["name"]] = tool
+    return tools
+
+
+def input_rows(run: Run, next_seq: int) -> list[Row]:
+    """What was sent, as rows; it is stored with the first step, so a call that fails leaves no half turn behind."""
+    at = run.created_at
+    return [
+        {
+            "conversation_id": run.conversation_id,
+            "agent_id": run.agent_id,
+            "run_id": run.pk,
+            "step_id": None,
+            "seq": next_seq + offset,
+            "tool_calls": [],
+            "tool_returns": [],
+            "approvals": None,
+            "stats": None,
+            "model": None,
+            "is_err": False,
+            "created_at": at.isoformat(),
+            "date": to_seconds(at),
+            **sent,
+        }
+        for offset, sent in enumerate(row for row in run.input if row["role"] != "approval")
+    ]
+
+
+def _turn(work: Work) -> Turn:
+    run, history = work.run, work.history
+    entries = [*history.seen, *(history.view(row) for row in work.fresh)]
+    if work.agent.message_buffer_autoclear:
+        entries = [entry for entry in entries if entry.row["seq"] == 0 or entry.row["run_id"] == run.pk]
+    client_tools = run.options.get("client_tools") or []
+    specs = {name: _spec(tool["json_schema"]) for name, tool in work.tools.items()}
+    specs |= {tool["name"]: _spec(tool) for tool in client_tools}
+    rules = [*work.agent.tool_rules]
+    rules += [
+        {"tool_name": name, "type": "requires_approval"}
+        for name, tool in work.tools.items()
+        if tool["requires_approval"]
+    ]
+    messages = tuple(entry.message for entry in entries if entry.message is not None)
+    return Turn(
+        step_id=run.current_step_id,
+        message_id=new_id("message"),
+        date=to_seconds(work.started_at),
+        step_index=run.step_count,
+        max_steps=run.options.get("max_steps") or 50,
+        messages=_overridden(messages, run.options.get("override_system")),
+        tools=tuple(specs.values()),
+        rules=Rules.parse(rules),
+        called=called_in(run, history),
+        client_tools=frozenset(tool["name"] for tool in client_tools),
+        settings=model_settings(work),
+    )
+
+
+def call_context(work: Work, call_type: str) -> CallContext:
+    run = work.run
+    return CallContext(
+        organization_id=run.organization_id,
+        call_type=call_type,
+        project_id=run.project_id or work.agent.project_id or "",
+        agent_id=run.agent_id,
+        agent_tags=tuple(work.agent.tags),
+        conversation_id=run.conversation_id,
+        run_id=run.pk,
+        step_id=run.current_step_id,
+        trace_id=run.trace_id,
+        identity_id=run.identity_id,
+        api_key_id=run.api_key_id,
+        billing=run.billing,
+    )
+
+
+def offer_of(work: Work, calls: Sequence[ToolCall]) -> Offer:
+    """What may be called in this step, and why some of `calls` must not run."""
+    turn = work.turn
+    names = [tool.name for tool in turn.tools]
+    reasons = turn.rules.refusals([call.name for call in calls], names, turn.called)
+    return Offer(
+        tools=work.tools,
+        prefilled=turn.rules.allowed(names, turn.called).prefilled,
+        refused={call.id: reason for call, reason in zip(calls, reasons, strict=True) if reason and call.name in names},
+        context_window=work.window,
+    )
+
+
+def tool_context(work: Work, step_id: str) -> ToolContext:
+    return ToolContext(
+        organization_id=work.run.organization_id,
+        agent_id=work.agent.pk,
+        conversation_id=work.conversation.pk,
+        run_id=work.run.pk,
+        step_id=step_id,
+        timezone=work.agent.timezone,
+        now=now(),
+        model_calls=call_context(work, "embedding"),
+    )
+
+
+def _overridden(messages: tuple[Any, ...], system: str | None) -> tuple[Any, ...]:
+    if not system:
+        return messages
+    part = messages[0].content[0]
+    return (replace(messages[0], content=(replace(part, text=system),), wire={}), *messages[1:])
+
+
+def _spec(schema: Mapping[str, Any]) -> ToolSpec:
+    parameters = schema.get("parameters") or {"type": "object", "properties": {}}
+    return ToolSpec(schema["name"], schema.get("description") or "", parameters)
+
+
+def called_in(run: Run, history: History) -> tuple[Called, ...]:
+    """The tool calls of this run so far, oldest first."""
+    if not run.step_count:
+        return ()
+    rows: list[Row] = []
+    for entry in reversed(history.seen):
+        if entry.row["run_id"] != run.pk:
+            break
+        if entry.row["tool_returns"]:
+            rows.append(entry.row)
+    return tuple(
+        Called(item["name"], step, str(item["content"]), bool(item.get("is_error")))
+        for step, row in enumerate(reversed(rows))
+        for item in row["tool_returns"]
+    )
+
+
+def model_settings(work: Work) -> dict[str, Any]:
+    """Fields of a ModelRequest from the wire's model_settings, the conversation's before the agent's."""
+    wire = {**work.agent.model_settings, **(work.conversation.model_settings or {})}
+    thinking = wire.get("thinking") or {}
+    found = {
+        "temperature": wire.get("temperature"),
+        "max_output_tokens": wire.get("max_output_tokens"),
+        "reasoning_effort": (wire.get("reasoning") or {}).get("reasoning_effort") or wire.get("effort"),
+        "thinking_budget": thinking.get("budget_tokens") if thinking.get("type") == "enabled" else None,
+        "response_format": work.agent.response_format or wire.get("response_format"),
+        "parallel_tool_calls": wire.get("parallel_tool_calls", True),
+        "end_user": work.run.identity_id or None,
+        "cache_key": work.conversation.pk,
+        "timeout_s": settings.MODEL_TIMEOUT_S,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedModel, history: History) -> bool:
+    """Compile the system prompt anew where something it shows has changed; its bytes stay the same otherwise."""
+    if conversation.compiled_version == agent.prompt_version and history.seen:
+        return False
+    text = compile_system_prompt(prompt_input(conversation, agent, target.credential.provider_type, len(history.seen)))
+    row = history.seen[0].row if history.seen else None
+    if row is None:
+        raise RuntimeError(f"{conversation.pk} has no system message")
+    history.replace_system({**row, "content": [{"type": "text", "text": text}]})
+    return True
+
+
+def prompt_input(conversation: Conversation, agent: Agent, provider_type: str, in_context: int) -> PromptInput:
+    """What the system prompt of a conversation shows now: three queries."""
+    attached = AgentBlock.objects.filter(agent=agent).select_related("block").order_by("attached_at", "id")
+    blocks = tuple(
+        BlockView(a.block.label, a.block.description, a.block.value, a.block.limit, a.block.read_only) for a in attached
+    )
+    passages = Passage.objects.filter(archive__agents=agent).aggregate(count=Count("id"))["count"]
+    tags = Passage.objects.filter(archive__agents=agent).exclude(tags=[]).values_list("tags", flat=True)
+    return PromptInput(
+        agent_id=agent.pk,
+        agent_type=agent.agent_type,
+        system=agent.system,
+        blocks=blocks,
+        tool_rules=agent.tool_rules,
+        conversation_id=None if conversation.is_default else conversation.pk,
+        compiled_at=now(),
+        timezone=agent.timezone,
+        earlier_messages=max(0, conversation.next_seq - in_context),
+        archival_passages=passages,
+        archive_tags=tuple(sorted({tag for row in tags[:1000] for tag in row})) if passages else (),
+        line_numbers=wants_line_numbers(agent.agent_type, provider_type),
+    )
