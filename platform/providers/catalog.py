@@ -104,6 +104,12 @@ def _published_window(provider_type: str, model: str) -> int | None:
     return found.context_window
 
 
+def constrained_models() -> list[str]:
+    """Parts of the names of small models that make no tool calls of their own."""
+    parts: list[str] = _models()["constrained"]
+    return parts
+
+
 def is_reasoning_model(model: str) -> bool:
     """Whether OpenAI's own rules for reasoning models hold: no temperature, reasoning kept hidden."""
     return bool(_REASONING.match(model))

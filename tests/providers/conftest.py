@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from providers.clients.base import close_all
+
 MOCK = Path(__file__).resolve().parents[3] / "shared" / "tools" / "mock_llm.py"
 
 
@@ -39,5 +41,6 @@ def vendor_url() -> Iterator[str]:
                 time.sleep(0.05)
         yield url
     finally:
+        close_all()
         process.terminate()
         process.wait(timeout=10)

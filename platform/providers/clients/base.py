@@ -5,6 +5,7 @@ A client is: to the wire, from the wire, map the errors. Retry, metering, pricin
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from providers.events import ModelEvent
 from providers.types import ModelRequest
 
 NATIVE, CONSTRAINED = "native", "constrained"
+MAX_CLIENTS = 1000
 
 
 def masked(secret: str) -> str:
@@ -63,6 +65,10 @@ class Client(Protocol):
         """The JSON that `stream` sends (in the same thread: the very bytes of the last call, if it was this one)."""
         ...
 
+    def close(self) -> None:
+        """Give the connections back."""
+        ...
+
 
 ClientFactory = Callable[[Credential], Client]
 
@@ -107,7 +113,19 @@ def client_for(credential: Credential, *, tool_mode: str = NATIVE) -> Client:
     else:
         made = load(_DIALECTS[dialect])(credential)
     with _lock:
+        while len(_clients) >= MAX_CLIENTS:  # the oldest is dropped, not closed: a thread may be in it
+            _clients.pop(next(iter(_clients)))
         return _clients.setdefault(key, made)
+
+
+def close_all() -> None:
+    """Close every client (the process ends)."""
+    with _lock:
+        while _clients:
+            _clients.popitem()[1].close()
+
+
+atexit.register(close_all)
 
 
 def warm_up(*credentials: Credential) -> None:

@@ -51,9 +51,7 @@ def sdk_for(credential: Credential) -> openai.OpenAI:
     if not base_url:
         raise BadRequest(f"Provider type '{credential.provider_type}' needs a base_url.")
     headers: dict[str, Any] = dict(credential.headers)
-    if not credential.api_key:
-        headers.setdefault("Authorization", openai.Omit())
-    elif credential.provider_type == "azure":
+    if credential.provider_type == "azure":
         headers.setdefault("api-key", credential.api_key)
     sdk = openai.OpenAI(
         api_key=credential.api_key or "none",
@@ -65,6 +63,12 @@ def sdk_for(credential: Credential) -> openai.OpenAI:
     sdk.organization = sdk.project = sdk.admin_api_key = None
     sdk._custom_headers = headers
     return sdk
+
+
+def transport_for(credential: Credential) -> Transport:
+    """Without a key no Authorization header is sent, rather than an empty one."""
+    keyless = None if credential.api_key else {"Authorization": openai.Omit()}
+    return Transport(sdk_for(credential), openai, credential.api_key, keyless)  # type: ignore[arg-type]
 
 
 def said(reader: ChatReader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
@@ -104,7 +108,7 @@ class OpenAIChat:
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
         self._preset = preset_of(credential.provider_type)
-        self.transport = Transport(sdk_for(credential), openai, credential.api_key)  # type: ignore[arg-type]
+        self.transport = transport_for(credential)
         self._dropped: dict[str, frozenset[str]] = {}
         self._last = LastBody()
 
@@ -156,6 +160,9 @@ class OpenAIChat:
         if named or self._preset.official_openai or error.upstream_status == 500:
             return named
         return _DOUBTED & sent
+
+    def close(self) -> None:
+        self.transport.close()
 
     def list_models(self) -> list[ModelInfo]:
         raw = self.transport.get("/models", LIST_TIMEOUT_S)

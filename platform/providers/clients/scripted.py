@@ -89,6 +89,9 @@ class Scripted:
     def list_models(self) -> list[ModelInfo]:
         return [describe("scripted", name) for name in MODELS]
 
+    def close(self) -> None:
+        """There is nothing to close."""
+
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         body = self.request_body(request)
         text, calls_made = _since_user(request)

@@ -80,10 +80,11 @@ class Answer:
 
 
 class Transport:
-    """`sdk` is an OpenAI or Anthropic client; `errors` its module."""
+    """`sdk` is an OpenAI or Anthropic client; `errors` its module; `headers` go with every request."""
 
-    def __init__(self, sdk: Any, errors: SdkErrors, secret: str) -> None:
+    def __init__(self, sdk: Any, errors: SdkErrors, secret: str, headers: Mapping[str, Any] | None = None) -> None:
         self._sdk = sdk
+        self._headers = {**_JSON, **(headers or {})}
         self._errors = errors
         self._secret = secret
         self._timeouts: dict[float, httpx2.Timeout] = {}
@@ -96,7 +97,7 @@ class Transport:
         if timeout is None:
             timeout = httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
             self._timeouts[timeout_s] = timeout
-        return {"timeout": timeout, "headers": {**_JSON, **headers} if headers else _JSON}
+        return {"timeout": timeout, "headers": {**self._headers, **headers} if headers else self._headers}
 
     def stream(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None) -> Answer:
         """POST `body` and return once the status is known."""
@@ -122,6 +123,9 @@ class Transport:
         except Exception as error:
             raise self._mapped(error, timeout_s) from None
         return self._parsed(response)
+
+    def close(self) -> None:
+        self._sdk.close()
 
     def _parsed(self, response: httpx2.Response) -> Any:
         try:

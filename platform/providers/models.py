@@ -1,0 +1,96 @@
+"""What an organization stores of its providers: its own keys, and its own prices."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from decimal import Decimal
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+
+from core.fields import EncryptedTextField
+from core.ids import PrefixedIdField
+from core.models import OrganizationModel
+from providers.pricing import Override, Rates
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z"
+NAME_RULE = "Letters, digits, dots, dashes and underscores: it is the first part of handles."
+
+
+class ToolMode(models.TextChoices):
+    AUTO = "", "As detected"
+    NATIVE = "native", "Native: the model makes tool calls itself"
+    CONSTRAINED = "constrained", "Constrained: the server's JSON schema leads it"
+
+
+class Provider(OrganizationModel):
+    """An organization's own credential at a provider (BYOK). Its models are `<name>/<model>`."""
+
+    id = PrefixedIdField(prefix="provider", primary_key=True)
+    name = models.CharField(max_length=100, validators=[RegexValidator(NAME, NAME_RULE)])
+    provider_type = models.CharField(max_length=40)
+    api_key = EncryptedTextField(blank=True, default="")
+    base_url = models.CharField(max_length=500, blank=True)
+    region = models.CharField(max_length=60, blank=True)
+    api_version = models.CharField(max_length=40, blank=True)
+    tool_mode = models.CharField(max_length=20, choices=ToolMode.choices, default=ToolMode.AUTO, blank=True)
+    fingerprint = models.CharField(max_length=40, blank=True, editable=False)
+    enabled = models.BooleanField(default=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_error = models.TextField(blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="one_provider_per_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.fingerprint or 'no key'})"
+
+
+def _per_million(help_text: str, *, required: bool = False) -> models.DecimalField[Decimal | None, Decimal | None]:
+    return models.DecimalField(
+        max_digits=14,
+        decimal_places=6,
+        null=not required,
+        blank=not required,
+        validators=[MinValueValidator(0)],
+        help_text=help_text,
+    )
+
+
+class PriceOverride(OrganizationModel):
+    """What an organization pays for a model: USD per million tokens, by bucket, while valid."""
+
+    id = PrefixedIdField(prefix="price", primary_key=True)
+    provider_type = models.CharField(max_length=40, blank=True, help_text="Empty: any provider.")
+    model = models.CharField(max_length=200, help_text="The vendor's name of the model; * stands for anything.")
+    input = _per_million("USD per million tokens of uncached input", required=True)
+    output = _per_million("USD per million tokens of output", required=True)
+    cache_read = _per_million("Empty: as input")
+    cache_write_5m = _per_million("Empty: as input")
+    cache_write_1h = _per_million("Empty: as a 5 minute write")
+    valid_from = models.DateTimeField(null=True, blank=True)
+    valid_to = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["provider_type", "model", "valid_from"]
+
+    def __str__(self) -> str:
+        return f"{self.provider_type or 'any'}/{self.model}"
+
+    def as_override(self) -> Override:
+        rates = Rates(
+            input=self.input or Decimal(0),
+            output=self.output,
+            cache_read=self.cache_read,
+            cache_write_5m=self.cache_write_5m,
+            cache_write_1h=self.cache_write_1h,
+        )
+        return Override(
+            provider_type=self.provider_type,
+            model=self.model,
+            rates=rates,
+            valid_from=self.valid_from and self.valid_from.astimezone(UTC),
+            valid_to=self.valid_to and self.valid_to.astimezone(UTC),
+        )

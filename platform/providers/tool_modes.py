@@ -1,0 +1,30 @@
+"""Whether a model makes tool calls itself (native) or must be led by a JSON schema (constrained)."""
+
+from __future__ import annotations
+
+import threading
+
+from providers.catalog import bare, constrained_models
+from providers.clients.base import CONSTRAINED, NATIVE, Credential, client_for
+
+_probed: dict[tuple[str | None, str], str] = {}
+_lock = threading.Lock()
+
+
+def tool_mode_of(credential: Credential, model: str) -> str:
+    """As probed in this process, else as known of the model."""
+    probed = _probed.get((credential.base_url, model))
+    if probed is not None:
+        return probed
+    name = bare(model)
+    return CONSTRAINED if any(part in name for part in constrained_models()) else NATIVE
+
+
+def probe_tool_mode(credential: Credential, model: str) -> str:
+    """Offer the model a tool that it cannot but call, and see; remembered in this process. Raises ProviderError."""
+    from providers.clients.constrained import probe
+
+    mode = probe(client_for(credential), model)
+    with _lock:
+        _probed[(credential.base_url, model)] = mode
+    return mode
