@@ -152,6 +152,11 @@ def base_providers(env: Env) -> list[dict[str, Any]]:
     return found
 
 
+def inherited(**more: str) -> dict[str, str]:
+    """The environment for a child process: this one's own, and `more` over it."""
+    return {**os.environ, **more}
+
+
 def _dotenv() -> dict[str, str]:
     from dotenv import dotenv_values
 

@@ -12,7 +12,7 @@ def free_port(remembered: Path) -> int:
         wanted = int(remembered.read_text())
     except (OSError, ValueError):
         wanted = 0
-    if wanted and _bindable(wanted):
+    if wanted and bindable(wanted):
         return wanted
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -21,7 +21,7 @@ def free_port(remembered: Path) -> int:
     return port
 
 
-def _bindable(port: int) -> bool:
+def bindable(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
