@@ -37,6 +37,15 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """After a step's calls. `ended`: a terminal rule ends the run. `missing`: tools that must still be called first."""
+
+    ended: bool
+    must_continue: bool
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     rules: tuple[Mapping[str, Any], ...] = ()
 
@@ -45,7 +54,7 @@ class Rules:
         return cls(tuple(wire or ()))
 
     @property
-    def constrains(self) -> bool:
+    def sequential(self) -> bool:
         """Parallel calls would slip past these rules: the model must call one tool at a time."""
         return any(rule["type"] != "requires_approval" for rule in self.rules)
 
@@ -73,20 +82,20 @@ class Rules:
             reasons.append(None)
         return reasons
 
-    def ends_turn(self, returned: Iterable[Called]) -> bool:
-        """Whether one of a step's calls ends the run. One that failed does not: the model may mend it."""
-        terminal = self._tools("exit_loop")
-        return any(called.name in terminal and not called.failed for called in returned)
+    def verdict(self, offered: Iterable[str], history: Sequence[Called]) -> Verdict:
+        """What follows from the last step's calls. A terminal tool that failed does not end the run."""
+        last = _last_step(history)
+        missing = self.missing(offered, history)
+        ended = any(called.name in self._tools("exit_loop") and not called.failed for called in last)
+        must = any(called.name in self._tools("continue_loop") for called in last)
+        return Verdict(ended and not missing, must or (ended and bool(missing)), missing)
 
-    def required_missing(self, history: Iterable[Called], offered: Iterable[str] | None = None) -> tuple[str, ...]:
-        """Tools that must be called before the run may end, and were not; of those `offered`, where given."""
+    def missing(self, offered: Iterable[str], history: Iterable[Called]) -> tuple[str, ...]:
+        """Offered tools that must be called before the run may end, and were not."""
         done = {called.name for called in history}
+        known = set(offered)
         required = dict.fromkeys(rule["tool_name"] for rule in self._of("required_before_exit"))
-        known = set(required) if offered is None else set(offered)
         return tuple(name for name in required if name in known and name not in done)
-
-    def must_continue_after(self, name: str) -> bool:
-        return name in self._tools("continue_loop")
 
     def needs_approval(self, name: str) -> bool:
         return name in self._tools("requires_approval")
