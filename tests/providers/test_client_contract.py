@@ -48,6 +48,11 @@ def _openai(dialect: str) -> Callable[[str], Credential]:
 
 WIRES = [
     Wire("openai_chat", "gpt-4o-mini", _openai("openai_chat")),
+    Wire(
+        "anthropic",
+        "claude-sonnet-4-5-20250929",
+        lambda url: Credential(provider_type="anthropic", api_key="sk-ant-test-123456", base_url=url),
+    ),
     Wire("scripted", "demo", lambda url: Credential(provider_type="scripted")),
 ]
 

@@ -14,10 +14,10 @@ from providers.clients import openai_chat_wire
 from providers.clients.base import Credential
 from providers.clients.openai_chat_read import ChatReader
 from providers.clients.openai_models import listed
+from providers.clients.reading import said
 from providers.clients.salvage import TextGate
-from providers.clients.sse import payloads
 from providers.clients.transport import Answer, LastBody, Transport, http_client
-from providers.errors import BadRequest, ConnectionFailed, Overloaded, ProviderError, StreamInterrupted
+from providers.errors import BadRequest, Overloaded, ProviderError
 from providers.events import ModelEvent
 from providers.types import ModelRequest
 
@@ -71,35 +71,6 @@ def transport_for(credential: Credential) -> Transport:
     return Transport(sdk_for(credential), openai, credential.api_key, keyless)  # type: ignore[arg-type]
 
 
-def said(reader: ChatReader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
-    """The events of an answer that came as a stream, or as one JSON from a server that does not stream."""
-    feed = reader.feed
-    parts: Iterator[bytes] = (
-        iter((b"".join(answer.chunks()),)) if "json" in answer.content_type else payloads(answer.chunks())
-    )
-    for data in parts:
-        for event in feed(data, secret):
-            answer.started = True
-            yield event
-        answer.complete = reader.done
-    rest, finished = reader.finish()
-    yield from rest
-    yield finished
-
-
-def interrupted(error: ProviderError, reader: ChatReader) -> ProviderError:
-    """The failure of an answer that had begun, with what was said and an estimate of what it cost."""
-    if not isinstance(error, StreamInterrupted):
-        error = StreamInterrupted(error.message, upstream_status=error.upstream_status)
-    error.usage, error.partial = reader.so_far()
-    return error
-
-
-def unstarted(error: ProviderError) -> ProviderError:
-    """The failure of an answer of which nothing was shown: it may be asked for again."""
-    return ConnectionFailed(error.message) if isinstance(error, StreamInterrupted) else error
-
-
 class OpenAIChat:
     """One credential at one server. What the server refused for a model is remembered and left out from then on."""
 
@@ -125,12 +96,7 @@ class OpenAIChat:
         gate = None if official else TextGate(salvage=bool(request.tools))
         sent = len(self.request_body(request))
         reader = ChatReader(request.tools, sent, hidden_reasoning=hidden, gate=gate)
-        try:
-            yield from said(reader, answer, self._credential.api_key)
-        except ProviderError as error:
-            raise interrupted(error, reader) if answer.started else unstarted(error) from None
-        finally:
-            answer.close()
+        yield from said(reader, answer, self._credential.api_key)
 
     def _open(self, request: ModelRequest) -> Answer:
         """Send; where the server refuses an optional field, send once more without it."""

@@ -1,0 +1,69 @@
+"""An answer, read to its end: what every dialect's reader is, and how a break in it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from providers.clients.sse import payloads
+from providers.clients.transport import Answer
+from providers.errors import ConnectionFailed, ProviderError, StreamInterrupted
+from providers.events import Finished, ModelEvent
+from providers.usage import Usage
+
+
+class Reader(Protocol):
+    """One answer. `done` once the vendor said that it is over."""
+
+    done: bool
+
+    def feed(self, data: bytes, secret: str) -> list[ModelEvent]:
+        """The events of one piece of the stream. An error in it is raised."""
+        ...
+
+    def finish(self) -> tuple[list[ModelEvent], Finished]:
+        """(what was held back, the whole). Raises where the stream ended before its answer did."""
+        ...
+
+    def so_far(self) -> tuple[Usage, dict[str, Any]]:
+        """(usage, the answer in its non-streamed shape) of an answer that broke off."""
+        ...
+
+
+def said(reader: Reader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
+    """The events of an answer, `Finished` last."""
+    try:
+        yield from _events(reader, answer, secret)
+    except ProviderError as error:
+        raise _interrupted(error, reader) if answer.started else _unstarted(error) from None
+    finally:
+        answer.close()
+
+
+def _events(reader: Reader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
+    """From a stream, or from one JSON of a server that does not stream."""
+    feed = reader.feed
+    parts: Iterator[bytes] = (
+        iter((b"".join(answer.chunks()),)) if "json" in answer.content_type else payloads(answer.chunks())
+    )
+    for data in parts:
+        for event in feed(data, secret):
+            answer.started = True
+            yield event
+        answer.complete = reader.done
+    rest, finished = reader.finish()
+    yield from rest
+    yield finished
+
+
+def _interrupted(error: ProviderError, reader: Reader) -> ProviderError:
+    """The failure of an answer that had begun, with what was said and an estimate of what it cost."""
+    if not isinstance(error, StreamInterrupted):
+        error = StreamInterrupted(error.message, upstream_status=error.upstream_status)
+    error.usage, error.partial = reader.so_far()
+    return error
+
+
+def _unstarted(error: ProviderError) -> ProviderError:
+    """The failure of an answer of which nothing was shown: it may be asked for again."""
+    return ConnectionFailed(error.message) if isinstance(error, StreamInterrupted) else error
