@@ -5,3 +5,6 @@ from django.apps import AppConfig
 
 class TelemetryConfig(AppConfig):
     name = "telemetry"
+
+    def ready(self) -> None:
+        from telemetry import checks  # noqa: F401 -- registers itself

@@ -136,11 +136,11 @@ class Inserter:
                 beside.result()
         except (Away, Refused) as error:
             errors[PAYLOADS] = error
-        for error in errors.values():
-            if isinstance(error, Away):
-                raise error
-        for error in errors.values():
-            raise Refused(str(error), frozenset(errors))
+        for failure in errors.values():
+            if isinstance(failure, Away):
+                raise failure
+        if errors:
+            raise Refused("; ".join(map(str, errors.values())), frozenset(errors))
 
     def _insert_payloads(self, batch: Batch, settings: dict[str, Any]) -> None:
         columns = payload_columns(batch)

@@ -24,12 +24,20 @@ ENGINE = ReplacingMergeTree ORDER BY name
 RETAINED = re.compile(r"TTL .*?toIntervalDay\((\d+)\)")
 
 
+# ClickHouse counts a row's end in 32 bits of seconds: further away it wraps round, and the row is gone at once.
+LONGEST_DAYS = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Days that rows are kept. Sums are kept for ever."""
+    """Days that rows are kept, 27 years at most. Sums are kept for ever."""
 
     trace_days: int = 90
     payload_days: int = 30
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trace_days", min(int(self.trace_days), LONGEST_DAYS))
+        object.__setattr__(self, "payload_days", min(int(self.payload_days), LONGEST_DAYS))
 
 
 def _silent(line: str) -> None:
@@ -69,8 +77,8 @@ def files() -> list[Path]:
 def statements(path: Path, retention: Retention) -> Iterator[str]:
     """Each ends with a semicolon at the end of a line; whole-line comments are for people."""
     sql = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("--"))
-    sql = sql.replace("{trace_days}", str(int(retention.trace_days)))
-    sql = sql.replace("{payload_days}", str(int(retention.payload_days)))
+    sql = sql.replace("{trace_days}", str(retention.trace_days))
+    sql = sql.replace("{payload_days}", str(retention.payload_days))
     return (statement for part in re.split(r";\s*$", sql, flags=re.MULTILINE) if (statement := part.strip()))
 
 
@@ -107,7 +115,7 @@ def _retain(client: Client, table: str, days: int, report: Callable[[str], None]
     found = RETAINED.search(engine)
     if found is None or int(found[1]) != days:
         client.execute(
-            f"ALTER TABLE {table} MODIFY TTL toDateTime(created_at) + toIntervalDay({int(days)})",
+            f"ALTER TABLE {table} MODIFY TTL toDateTime(created_at) + toIntervalDay({days})",
             settings={"materialize_ttl_after_modify": 0},
         )
         report(f"{table} is kept for {days} days")

@@ -57,6 +57,7 @@ def start_test_parts(worker: str = "master", run: str = "") -> TestParts:
             stderr=log,
             start_new_session=True,
         )
+    _keepers.append(keeper)
     found = _wait_for(home, keeper)
     number = int(worker.removeprefix("gw")) + 1 if worker.startswith("gw") else 0
     name = f"perennial_{worker}"
@@ -74,6 +75,8 @@ def _home(run: str) -> Path:
 
 
 _held: list[int] = []
+# Kept, because a keeper outlives its starter and Python warns of a Popen that is dropped while its process runs.
+_keepers: list["subprocess.Popen[bytes]"] = []
 
 
 def _hold(home: Path) -> None:

@@ -1,0 +1,269 @@
+"""Reading traces and their sums. The organization is the first condition of every query; None is for superusers alone.
+
+Values are bound by the server, never written into SQL. Days and times are UTC; `end` is not included. Every function
+raises TelemetryUnavailable when ClickHouse does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.errors import Invalid
+from telemetry.client import pool
+from telemetry.trace import COLUMNS
+
+SQL = Path(__file__).parent / "sql"
+LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
+BEGINNING, END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Exact sums over calls. `cost_usd` leaves out the `unpriced_calls`; `estimated_calls` have estimated tokens."""
+
+    calls: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    estimated_calls: int
+    unpriced_calls: int
+    cost_usd: Decimal
+    latency_ms_sum: int
+    ttft_ms_sum: int
+    ttft_calls: int
+
+    @property
+    def mean_latency_ms(self) -> float | None:
+        return self.latency_ms_sum / self.calls if self.calls else None
+
+    @property
+    def mean_ttft_ms(self) -> float | None:
+        return self.ttft_ms_sum / self.ttft_calls if self.ttft_calls else None
+
+
+SUM_NAMES = tuple(f.name for f in fields(Sums))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayModelUsage(Sums):
+    day: date
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourUsage(Sums):
+    hour: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationUsage(Sums):
+    organization_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByokUsage(Sums):
+    is_byok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One call without what was said. The fields are the table's columns, in its order."""
+
+    id: str
+    organization_id: str
+    project_id: str
+    agent_id: str
+    agent_tags: Sequence[str]
+    conversation_id: str
+    run_id: str
+    step_id: str
+    trace_id: str
+    call_type: str
+    provider: str
+    provider_name: str
+    provider_key_id: str
+    is_byok: int
+    model: str
+    attempt: int
+    identity_id: str
+    api_key_id: str
+    created_at: datetime
+    request_size_bytes: int
+    billing_plan_type: str
+    billing_cost_source: str
+    billing_customer_id: str
+    response_size_bytes: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    input_tokens: int
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    cache_write_5m_tokens: int | None
+    cache_write_1h_tokens: int | None
+    reasoning_tokens: int | None
+    usage_estimated: int
+    cost_usd: Decimal | None
+    price_source: str
+    latency_ms: int
+    ttft_ms: int | None
+    finish_reason: str
+    is_error: int
+    error_type: str
+    error_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One call with what was said; all three are "" when the payload has expired or was dropped."""
+
+    row: TraceRow
+    request_json: str
+    response_json: str
+    llm_config_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFilters:
+    """What is "" or None does not filter."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    agent_id: str = ""
+    conversation_id: str = ""
+    run_id: str = ""
+    step_id: str = ""
+    trace_id: str = ""
+    call_type: str = ""
+    provider: str = ""
+    provider_key_id: str = ""
+    model: str = ""
+    identity_id: str = ""
+    api_key_id: str = ""
+    error_type: str = ""
+    tag: str = ""
+    is_error: bool | None = None
+    is_byok: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """`cursor` asks for the page after this one; "" when there is none."""
+
+    rows: Sequence[TraceRow]
+    cursor: str
+
+
+def usage_by_day_and_model(organization_id: str | None, start: date, end: date) -> list[DayModelUsage]:
+    rows = _select("usage_by_day_and_model", organization_id, start=start, end=end)
+    return [DayModelUsage(day=r[0], provider=r[1], model=r[2], **_sums(r)) for r in rows]
+
+
+def usage_by_hour(organization_id: str | None, start: datetime, end: datetime) -> list[HourUsage]:
+    rows = _select("usage_by_hour", organization_id, start=_second(start), end=_second(end))
+    return [HourUsage(hour=r[0], **_sums(r)) for r in rows]
+
+
+def usage_by_organization(start: date, end: date) -> list[OrganizationUsage]:
+    """For superusers; the dearest first, 1,000 at most."""
+    rows = _select("usage_by_organization", None, start=start, end=end)
+    return [OrganizationUsage(organization_id=r[0], **_sums(r)) for r in rows]
+
+
+def byok_split(organization_id: str | None, start: date, end: date) -> list[ByokUsage]:
+    """At most two rows: calls on the installation's own keys, and on the customers'."""
+    rows = _select("byok_split", organization_id, start=start, end=end)
+    return [ByokUsage(is_byok=bool(r[0]), **_sums(r)) for r in rows]
+
+
+def totals(organization_id: str | None, start: date, end: date) -> Sums:
+    [row] = _select("totals", organization_id, start=start, end=end)
+    return Sums(**_sums(row))
+
+
+def list_traces(
+    organization_id: str | None, filters: TraceFilters | None = None, cursor: str = "", limit: int = 50
+) -> TracePage:
+    """Newest first. The cursor is the last row's place, so pages stay right while rows come in."""
+    wanted = filters or TraceFilters()
+    after_at, after_id = _place(cursor)
+    params = {f.name: getattr(wanted, f.name) for f in fields(TraceFilters)}
+    for flag in ("is_error", "is_byok"):
+        params[flag] = -1 if params[flag] is None else int(params[flag])
+    params["start"], params["end"] = _ms(wanted.start or BEGINNING), _ms(wanted.end or END)
+    rows = _select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
+    found = [TraceRow(*row) for row in rows[:limit]]
+    return TracePage(found, f"{_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
+
+
+def get_trace(organization_id: str | None, trace_id: str) -> Trace | None:
+    """By the id of the call."""
+    return _with_payload(_select("trace_by_id", organization_id, id=trace_id))
+
+
+def trace_of_step(organization_id: str | None, step_id: str) -> Trace | None:
+    """The newest call of the step: the attempt that counted."""
+    return _with_payload(_select("trace_of_step", organization_id, step_id=step_id))
+
+
+def traces_of_run(organization_id: str | None, run_id: str, limit: int = 1000) -> list[TraceRow]:
+    """Every call of the run, the oldest first."""
+    return [TraceRow(*row) for row in _select("traces_of_run", organization_id, run_id=run_id, limit=limit)]
+
+
+def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
+    if not rows:
+        return None
+    row = TraceRow(*rows[0])
+    payload = _select("payload", row.organization_id, created_at=_ms(row.created_at), id=row.id)
+    return Trace(row, *(payload[0] if payload else ("", "", "")))
+
+
+def _select(name: str, organization_id: str | None, **params: Any) -> Sequence[Sequence[Any]]:
+    if organization_id is not None:
+        params["org"] = organization_id
+    return pool().select(_sql(name, organization_id is None), params, LIMITS)
+
+
+@cache
+def _sql(name: str, everyone: bool) -> str:
+    """The file, with its two constants filled in."""
+    text = (SQL / f"{name}.sql").read_text()
+    table = "u" if "AS u\n" in text else "t"
+    scope = "1" if everyone else f"{table}.organization_id = {{org:String}}"
+    return text.replace("{scope}", scope).replace("{columns}", ", ".join(f"t.{column}" for column in COLUMNS))
+
+
+def _sums(row: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(SUM_NAMES, row[-len(SUM_NAMES) :], strict=True))
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    if not cursor:
+        return "0", ""
+    at, _, call_id = cursor.partition("_")
+    if not call_id or len(at) != len("1777636800.123"):
+        raise Invalid("This cursor is none of ours: leave it out to begin at the newest trace.")
+    return at, call_id
+
+
+def _ms(at: datetime) -> str:
+    """Seconds with three decimals: what ClickHouse reads as a DateTime64(3), exactly."""
+    whole = round(at.timestamp() * 1000)
+    return f"{whole // 1000}.{whole % 1000:03d}"
+
+
+def _second(at: datetime) -> int:
+    return int(at.timestamp())

@@ -1,0 +1,74 @@
+"""A migrated ClickHouse database for each test that asks, on the shared test parts; calls to put into it."""
+
+import itertools
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+from clickhouse_driver import Client
+
+from telemetry.migrate import Retention, migrate
+from telemetry.trace import CallEnd, CallStart
+from tests.support.parts import start_test_parts
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(request):
+    """Where the shared ClickHouse of this test run answers."""
+    workers = getattr(request.config, "workerinput", {"workerid": "master", "testrunuid": ""})
+    return start_test_parts(workers["workerid"], workers["testrunuid"]).clickhouse_url
+
+
+@pytest.fixture
+def empty_database(clickhouse_server):
+    """The address of a database that does not exist yet; removed afterwards."""
+    name = f"{clickhouse_server.rpartition('/')[2]}_telemetry_{next(_numbers)}"
+    yield clickhouse_server.rpartition("/")[0] + f"/{name}"
+    client = Client.from_url(clickhouse_server)
+    client.execute(f"DROP DATABASE IF EXISTS {name} SYNC")
+    client.disconnect()
+
+
+@pytest.fixture
+def traces_url(empty_database):
+    migrate(empty_database, Retention(trace_days=36500, payload_days=36500))
+    return empty_database
+
+
+@pytest.fixture
+def traces(traces_url):
+    """A connection to look at the tables with."""
+    client = Client.from_url(traces_url)
+    yield client
+    client.disconnect()
+
+
+@pytest.fixture
+def make_call():
+    def make(**given):
+        known = {
+            "id": str(uuid.uuid4()),
+            "organization_id": "org-1",
+            "call_type": "agent_step",
+            "provider": "openai",
+            "model": "gpt-x",
+            "created_at": datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC),
+            "request_json": b'{"messages":[]}',
+        }
+        return CallStart(**(known | given))
+
+    return make
+
+
+@pytest.fixture
+def record(make_call):
+    """Write one whole call into a spool: `record(spool, model="m", end={"output_tokens": 3})`."""
+
+    def write(spool, end=None, **given):
+        start = make_call(**given)
+        spool.begin(start).finish(CallEnd(**({"response_json": b'{"ok":true}', "output_tokens": 3} | (end or {}))))
+        return start.id
+
+    return write
