@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "channels",
+    "ninja",
     "config.apps.AdminConfig",
     "core",
     "accounts",
@@ -108,6 +109,7 @@ STATICFILES_DIRS = [BASE_DIR / "platform" / "console" / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 APPEND_SLASH = True
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024**2  # images travel inline, as base64
 
 REDIS_URL = ENV.redis_url
 CHANNEL_LAYERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from functools import partial
 from typing import Any
@@ -19,6 +20,10 @@ def new_id(prefix: str) -> str:
 def id_pattern(prefix: str) -> str:
     """The regular expression of a whole id, for path parameters and bodies."""
     return rf"^{prefix}-{UUID4}$"
+
+
+def is_id(prefix: str, value: str) -> bool:
+    return re.match(id_pattern(prefix), value) is not None
 
 
 def bare_uuid(value: str) -> str:

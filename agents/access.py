@@ -1,0 +1,103 @@
+"""The only door from a caller to agents, blocks, tools, archives and passages: all of its organization, no other."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db.models import Model, Q, QuerySet
+
+from accounts.access import Caller
+from accounts.models import Project
+from agents.models import Agent, Archive, Block, Passage, Tool
+from core.errors import NotFound
+
+M = TypeVar("M", bound=Model)
+
+
+def agents_of(caller: Caller) -> QuerySet[Agent]:
+    return Agent.objects.filter(organization_id=caller.organization_id)
+
+
+def blocks_of(caller: Caller) -> QuerySet[Block]:
+    return Block.objects.filter(organization_id=caller.organization_id)
+
+
+def tools_of(caller: Caller) -> QuerySet[Tool]:
+    """The organization's own, and the base tools, which are everybody's."""
+    return Tool.objects.filter(Q(organization_id=caller.organization_id) | Q(organization_id=None))
+
+
+def archives_of(caller: Caller) -> QuerySet[Archive]:
+    return Archive.objects.filter(organization_id=caller.organization_id)
+
+
+def passages_of(caller: Caller) -> QuerySet[Passage]:
+    return Passage.objects.filter(organization_id=caller.organization_id)
+
+
+def get_agent(caller: Caller, agent_id: str) -> Agent:
+    return _one(agents_of(caller), agent_id, "Agent")
+
+
+def check_agent(caller: Caller, agent_id: str) -> None:
+    """Like `get_agent`, where the row itself is not needed."""
+    if not agents_of(caller).filter(pk=agent_id).exists():
+        raise _missing("Agent", agent_id)
+
+
+def get_block(caller: Caller, block_id: str) -> Block:
+    return _one(blocks_of(caller), block_id, "Block")
+
+
+def get_agent_block(caller: Caller, agent_id: str, label: str) -> Block:
+    block = blocks_of(caller).filter(agentblock__agent_id=agent_id, agentblock__label=label).first()
+    if block is None:
+        check_agent(caller, agent_id)
+        raise NotFound(f"Block '{label}' not found for agent '{agent_id}'")
+    return block
+
+
+def get_tool(caller: Caller, tool_id: str) -> Tool:
+    return _one(tools_of(caller), tool_id, "Tool")
+
+
+def get_archive(caller: Caller, archive_id: str) -> Archive:
+    return _one(archives_of(caller), archive_id, "Archive")
+
+
+def get_blocks(caller: Caller, block_ids: list[str]) -> list[Block]:
+    """In the order of the ids. One query."""
+    return _several(blocks_of(caller), block_ids, "Block")
+
+
+def get_tools(caller: Caller, tool_ids: list[str]) -> list[Tool]:
+    """In the order of the ids. One query."""
+    return _several(tools_of(caller), tool_ids, "Tool")
+
+
+def check_project(caller: Caller, project_id: str | None) -> None:
+    if project_id is None or project_id == caller.project_id:
+        return
+    if not Project.objects.filter(pk=project_id, organization_id=caller.organization_id).exists():
+        raise _missing("Project", project_id)
+
+
+def _one(rows: QuerySet[M], row_id: str, noun: str) -> M:
+    row = rows.filter(pk=row_id).first()
+    if row is None:
+        raise _missing(noun, row_id)
+    return row
+
+
+def _several(rows: QuerySet[M], ids: list[str], noun: str) -> list[M]:
+    if not ids:
+        return []
+    found = {str(row.pk): row for row in rows.filter(pk__in=ids)}
+    for row_id in ids:
+        if row_id not in found:
+            raise _missing(noun, row_id)
+    return [found[row_id] for row_id in dict.fromkeys(ids)]
+
+
+def _missing(noun: str, row_id: str) -> NotFound:
+    return NotFound(f"{noun} with ID {row_id} not found")

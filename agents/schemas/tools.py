@@ -1,0 +1,78 @@
+"""Tools on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from agents.models import Tool
+from agents.schemas.base import Page, Wire
+
+
+class ToolOut(Wire):
+    """Tool of the contract."""
+
+    id: str
+    tool_type: str = "custom"
+    description: str | None = None
+    source_type: str | None = None
+    name: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    source_code: str | None = None
+    json_schema: dict[str, Any] | None = None
+    args_json_schema: dict[str, Any] | None = None
+    return_char_limit: int
+    pip_requirements: list[dict[str, Any]] | None = None
+    npm_requirements: list[dict[str, Any]] | None = None
+    default_requires_approval: bool | None = None
+    enable_parallel_execution: bool | None = False
+    created_by_id: str | None = None
+    last_updated_by_id: str | None = None
+    metadata_: dict[str, Any] | None = None
+    project_id: str | None = None
+
+
+def tool_out(tool: Tool) -> ToolOut:
+    return ToolOut(
+        id=tool.pk,
+        tool_type=tool.tool_type,
+        description=tool.description,
+        source_type=tool.source_type,
+        name=tool.name,
+        tags=tool.tags,
+        source_code=tool.source_code,
+        json_schema=tool.json_schema,
+        args_json_schema=tool.args_json_schema,
+        return_char_limit=tool.return_char_limit,
+        pip_requirements=tool.pip_requirements,
+        npm_requirements=tool.npm_requirements,
+        default_requires_approval=tool.default_requires_approval,
+        enable_parallel_execution=tool.enable_parallel_execution,
+        created_by_id=tool.created_by_id,
+        last_updated_by_id=tool.last_updated_by_id,
+        metadata_=tool.metadata,
+        project_id=tool.project_id,
+    )
+
+
+class ToolFilters(Wire):
+    name: str | None = None
+    names: list[str] | None = None
+    tool_ids: list[str] | None = None
+    search: Annotated[str, Field(max_length=200)] | None = None
+    tool_types: list[str] | None = None
+    exclude_tool_types: list[str] | None = None
+    return_only_letta_tools: bool | None = False
+
+
+class ToolCountFilters(ToolFilters):
+    exclude_letta_tools: bool | None = False
+
+
+class ToolQuery(ToolFilters, Page):
+    pass
+
+
+class AgentToolPage(Page):
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = 10
