@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,11 +131,11 @@ class LocalModel:
         return Choice(f"{model.title}, run here. {model.note}", env)
 
 
-def find_server() -> Choice | None:
+def find_server(servers: Sequence[tuple[str, int, str]] = USUAL_SERVERS) -> Choice | None:
     """An OpenAI-compatible server with a model, on the ports where such servers usually listen."""
-    with ThreadPoolExecutor(max_workers=len(USUAL_SERVERS)) as pool:
-        answers = list(pool.map(lambda usual: listed(usual[1]), USUAL_SERVERS))
-    for (title, port, setting), names in zip(USUAL_SERVERS, answers, strict=True):
+    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+        answers = list(pool.map(lambda server: listed(server[1]), servers))
+    for (title, port, setting), names in zip(servers, answers, strict=True):
         if names:
             return Choice(
                 f"{title} on port {port} with {', '.join(names[:3])}", {setting: f"http://{LOOPBACK}:{port}/v1"}
