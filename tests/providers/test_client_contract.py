@@ -48,6 +48,7 @@ def _openai(dialect: str) -> Callable[[str], Credential]:
 
 WIRES = [
     Wire("openai_chat", "gpt-4o-mini", _openai("openai_chat")),
+    Wire("openai_responses", "gpt-5-mini", _openai("openai_responses")),
     Wire(
         "anthropic",
         "claude-sonnet-4-5-20250929",

@@ -71,6 +71,11 @@ def transport_for(credential: Credential) -> Transport:
     return Transport(sdk_for(credential), openai, credential.api_key, keyless)  # type: ignore[arg-type]
 
 
+def list_openai_models(transport: Transport, provider_type: str) -> list[ModelInfo]:
+    raw = transport.get("/models", LIST_TIMEOUT_S)
+    return [describe(provider_type, name, context=context) for name, context in listed(raw) if is_chat_model(name)]
+
+
 class OpenAIChat:
     """One credential at one server. What the server refused for a model is remembered and left out from then on."""
 
@@ -131,9 +136,4 @@ class OpenAIChat:
         self.transport.close()
 
     def list_models(self) -> list[ModelInfo]:
-        raw = self.transport.get("/models", LIST_TIMEOUT_S)
-        return [
-            describe(self._credential.provider_type, name, context=context)
-            for name, context in listed(raw)
-            if is_chat_model(name)
-        ]
+        return list_openai_models(self.transport, self._credential.provider_type)
