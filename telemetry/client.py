@@ -46,7 +46,7 @@ class Pool:
             rows: Sequence[Sequence[Any]] = client.execute(sql, dict(params), settings=dict(limits))
         except CLIENT_ERRORS as error:
             client.disconnect()
-            raise TelemetryUnavailable(f"ClickHouse does not answer: {_first_line(error)}") from error
+            raise TelemetryUnavailable(f"ClickHouse did not answer: {_said(error)}") from error
         except BaseException:
             client.disconnect()
             raise
@@ -85,6 +85,7 @@ def pool() -> Pool:
     return _pool(settings.CLICKHOUSE_URL)
 
 
-def _first_line(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     """The server's own words without its stack trace; addresses are in there, passwords are not."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    text = error.message if isinstance(error, Error) else str(error)
+    return ((text or "").strip().splitlines() or [type(error).__name__])[0][:300]

@@ -16,7 +16,7 @@ from typing import Any
 
 from core.errors import Invalid
 from telemetry.client import pool
-from telemetry.trace import COLUMNS
+from telemetry.trace import COLUMNS, epoch_ms
 
 SQL = Path(__file__).parent / "sql"
 LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
@@ -202,10 +202,10 @@ def list_traces(
     params = {f.name: getattr(wanted, f.name) for f in fields(TraceFilters)}
     for flag in ("is_error", "is_byok"):
         params[flag] = -1 if params[flag] is None else int(params[flag])
-    params["start"], params["end"] = _ms(wanted.start or BEGINNING), _ms(wanted.end or END)
+    params["start"], params["end"] = epoch_ms(wanted.start or BEGINNING), epoch_ms(wanted.end or END)
     rows = _select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
     found = [TraceRow(*row) for row in rows[:limit]]
-    return TracePage(found, f"{_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
+    return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
 
 
 def get_trace(organization_id: str | None, trace_id: str) -> Trace | None:
@@ -227,7 +227,7 @@ def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
     if not rows:
         return None
     row = TraceRow(*rows[0])
-    payload = _select("payload", row.organization_id, created_at=_ms(row.created_at), id=row.id)
+    payload = _select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
     return Trace(row, *(payload[0] if payload else ("", "", "")))
 
 
@@ -250,19 +250,13 @@ def _sums(row: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(SUM_NAMES, row[-len(SUM_NAMES) :], strict=True))
 
 
-def _place(cursor: str) -> tuple[str, str]:
+def _place(cursor: str) -> tuple[int, str]:
     if not cursor:
-        return "0", ""
+        return 0, ""
     at, _, call_id = cursor.partition("_")
-    if not call_id or len(at) != len("1777636800.123"):
+    if not call_id or not at.isascii() or not at.isdigit() or len(at) > 15:
         raise Invalid("This cursor is none of ours: leave it out to begin at the newest trace.")
-    return at, call_id
-
-
-def _ms(at: datetime) -> str:
-    """Seconds with three decimals: what ClickHouse reads as a DateTime64(3), exactly."""
-    whole = round(at.timestamp() * 1000)
-    return f"{whole // 1000}.{whole % 1000:03d}"
+    return int(at), call_id
 
 
 def _second(at: datetime) -> int:

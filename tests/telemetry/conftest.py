@@ -9,21 +9,14 @@ from clickhouse_driver import Client
 
 from telemetry.migrate import Retention, migrate
 from telemetry.trace import CallEnd, CallStart
-from tests.support.parts import start_test_parts
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def clickhouse_server(request):
-    """Where the shared ClickHouse of this test run answers."""
-    workers = getattr(request.config, "workerinput", {"workerid": "master", "testrunuid": ""})
-    return start_test_parts(workers["workerid"], workers["testrunuid"]).clickhouse_url
-
-
 @pytest.fixture
-def empty_database(clickhouse_server):
+def empty_database(parts):
     """The address of a database that does not exist yet; removed afterwards."""
+    clickhouse_server = parts.clickhouse_url
     name = f"{clickhouse_server.rpartition('/')[2]}_telemetry_{next(_numbers)}"
     yield clickhouse_server.rpartition("/")[0] + f"/{name}"
     client = Client.from_url(clickhouse_server)
@@ -33,7 +26,7 @@ def empty_database(clickhouse_server):
 
 @pytest.fixture
 def traces_url(empty_database):
-    migrate(empty_database, Retention(trace_days=36500, payload_days=36500))
+    migrate(empty_database, Retention(trace_days=10_000, payload_days=10_000))
     return empty_database
 
 

@@ -328,7 +328,7 @@ WORKER = """
 def test_nothing_is_lost_or_doubled_while_clickhouse_workers_and_the_shipper_are_killed(tmp_path):
     part = ClickHouse(tmp_path / "clickhouse", tmp_path, throwaway=True)
     url = part.start()
-    migrate(url, Retention(trace_days=36500, payload_days=36500))
+    migrate(url, Retention(trace_days=10_000, payload_days=10_000))
     directory = tmp_path / "spool"
     shipper = Shipper(directory, url, Pace(batch_rows=25, idle_s=0.01, first_retry_s=0.02, last_retry_s=0.1))
     running = threading.Thread(target=shipper.run)
@@ -393,6 +393,6 @@ def test_a_server_without_its_tables_is_waited_for(tmp_path, empty_database, rec
     running.start()
     time.sleep(0.3)
     assert shipper.condition.away
-    migrate(empty_database, Retention(trace_days=36500, payload_days=36500))
+    migrate(empty_database, Retention(trace_days=10_000, payload_days=10_000))
     running.join(20)
     assert (shipper.condition.rows, shipper.condition.quarantined) == (len(ids), 0)

@@ -1,0 +1,15 @@
+SELECT
+    toDate(t.created_at) AS day,
+    t.model,
+    sum(ifNull(t.cost_usd, 0)) AS cost,
+    count() AS calls,
+    sum(t.total_tokens) AS tokens,
+    sum(t.is_error) AS errors,
+    countIf(isNull(t.cost_usd)) AS unpriced
+FROM llm_traces AS t
+WHERE {scope}
+    AND t.agent_id = {agent_id:String}
+    AND t.created_at >= {start:DateTime64(3, 'UTC')}
+    AND t.created_at < {end:DateTime64(3, 'UTC')}
+GROUP BY day, t.model
+ORDER BY day, t.model

@@ -1,0 +1,203 @@
+"""What can be read back: sums, lists and single traces, and only one's own."""
+
+import threading
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from core.errors import Invalid
+from telemetry import queries
+from telemetry.client import TelemetryUnavailable, pool
+from telemetry.queries import TraceFilters
+from telemetry.shipper import Shipper
+from telemetry.spool import Limits, Spool
+from telemetry.trace import COLUMNS
+
+MAY = (date(2026, 5, 1), date(2026, 6, 1))
+MINE, OTHERS = "org-mine", "org-others"
+
+
+def at(day, minute=0):
+    return datetime(2026, 5, day, 10, minute, tzinfo=UTC)
+
+
+@pytest.fixture
+def stored(tmp_path, traces_url, record, settings):
+    """Ship calls, each given as the arguments of `record`; returns their ids."""
+    settings.CLICKHOUSE_URL = traces_url
+
+    def store(*calls):
+        spool = Spool(tmp_path, Limits(segment_age_s=60))
+        ids = [record(spool, **{"organization_id": MINE, "created_at": at(1)} | call) for call in calls]
+        spool.close()
+        assert Shipper(tmp_path, traces_url).drain()
+        return ids
+
+    yield store
+    pool().close()
+
+
+def test_a_trace_row_has_the_columns_of_the_table():
+    assert tuple(f.name for f in fields(queries.TraceRow)) == COLUMNS
+
+
+def test_usage_adds_up_by_day_and_model_and_leaves_unpriced_calls_out_of_the_cost(stored):
+    cost = {"cost_usd": Decimal("0.1"), "input_tokens": 10, "output_tokens": 5, "latency_ms": 100}
+    stored(
+        {"end": cost},
+        {"end": cost | {"cache_read_tokens": 7, "ttft_ms": 30}},
+        {"end": {"input_tokens": 1, "output_tokens": 0, "error_type": "Overloaded"}},
+        {"model": "gpt-y", "created_at": at(2), "end": cost},
+        {"organization_id": OTHERS, "end": cost},
+        {"created_at": datetime(2026, 6, 1, tzinfo=UTC), "end": cost},
+    )
+    first, second = queries.usage_by_day_and_model(MINE, *MAY)
+    assert (first.day, first.provider, first.model) == (date(2026, 5, 1), "openai", "gpt-x")
+    assert (first.calls, first.errors, first.unpriced_calls, first.cost_usd) == (3, 1, 1, Decimal("0.2"))
+    assert (first.prompt_tokens, first.completion_tokens, first.total_tokens) == (28, 10, 38)
+    assert (first.cached_input_tokens, first.mean_latency_ms, first.mean_ttft_ms) == (7, 200 / 3, 30)
+    assert (second.day, second.model, second.calls) == (date(2026, 5, 2), "gpt-y", 1)
+    assert queries.totals(MINE, *MAY).calls == 4
+    assert queries.totals(None, *MAY).cost_usd == Decimal("0.4")
+    assert queries.totals("org-none", *MAY).mean_latency_ms is None
+    assert [(h.hour, h.calls) for h in queries.usage_by_hour(MINE, at(1), at(2))] == [(at(1), 3)]
+    assert [(u.organization_id, u.calls) for u in queries.usage_by_organization(*MAY)] == [(MINE, 4), (OTHERS, 1)]
+
+
+def test_the_byok_split_tells_whose_key_paid(stored):
+    stored(
+        {"provider_category": "byok", "end": {"cost_usd": Decimal(2)}},
+        {"end": {"cost_usd": Decimal(1)}},
+        {"end": {"cost_usd": Decimal(1)}},
+    )
+    split = {u.is_byok: (u.calls, u.cost_usd) for u in queries.byok_split(MINE, *MAY)}
+    assert split == {False: (2, Decimal(2)), True: (1, Decimal(2))}
+
+
+def test_pages_of_traces_go_on_where_they_ended_while_new_ones_come_in(stored):
+    ids = stored(*({"created_at": at(1, minute)} for minute in (0, 1, 1, 1, 2)))
+    first = queries.list_traces(MINE, limit=2)
+    [newer] = stored({"created_at": at(1, 3)})
+    second = queries.list_traces(MINE, cursor=first.cursor, limit=2)
+    third = queries.list_traces(MINE, cursor=second.cursor, limit=2)
+    seen = [row.id for page in (first, second, third) for row in page.rows]
+    assert seen[0] == ids[4]
+    assert seen[-1] == ids[0]
+    assert sorted(seen) == sorted(ids)
+    assert third.cursor == ""
+    assert queries.list_traces(MINE, limit=1).rows[0].id == newer
+
+
+@pytest.mark.parametrize("cursor", ["x", "_", "1777636800123_", "-17_x", "²_x", f"{10**18}_x"])
+def test_a_foreign_cursor_is_refused(stored, cursor):
+    with pytest.raises(Invalid, match="leave it out"):
+        queries.list_traces(MINE, cursor=cursor)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"agent_id": "agent-'; DROP TABLE llm_traces --"}, {"agent_id": "agent-'; DROP TABLE llm_traces --"}),
+        ({"conversation_id": "conv-1\\"}, {"conversation_id": "conv-1\\"}),
+        ({"run_id": "run-1"}, {"run_id": "run-1"}),
+        ({"step_id": "step-1\n"}, {"step_id": "step-1\n"}),
+        ({"trace_id": "ab" * 16}, {"trace_id": "ab" * 16}),
+        ({"call_type": "summarization"}, {"call_type": "summarization"}),
+        ({"provider": "anthropic"}, {"provider": "anthropic"}),
+        ({"model": "claude"}, {"model": "claude"}),
+        ({"provider_key_id": "provider-1"}, {"provider_key_id": "provider-1"}),
+        ({"identity_id": "identity-1"}, {"identity_id": "identity-1"}),
+        ({"api_key_id": "key-1"}, {"api_key_id": "key-1"}),
+        ({"agent_tags": ("a", "{b:String}")}, {"tag": "{b:String}"}),
+        ({"provider_category": "byok"}, {"is_byok": True}),
+        ({"end": {"error_type": "Timeout"}}, {"error_type": "Timeout"}),
+        ({"end": {"error_type": "Timeout"}}, {"is_error": True}),
+        ({"created_at": at(3)}, {"start": at(3), "end": at(3) + timedelta(milliseconds=1)}),
+    ],
+)
+def test_each_filter_finds_its_calls_alone(stored, given, wanted):
+    ids = stored(given, {}, {"organization_id": OTHERS} | given)
+    assert [row.id for row in queries.list_traces(MINE, TraceFilters(**wanted)).rows] == [ids[0]]
+    assert len(queries.list_traces(None, TraceFilters(**wanted)).rows) == 2
+
+
+def test_filters_can_ask_for_what_is_not_so(stored):
+    ids = stored({"end": {"error_type": "Timeout"}, "provider_category": "byok"}, {})
+    assert [row.id for row in queries.list_traces(MINE, TraceFilters(is_error=False, is_byok=False)).rows] == [ids[1]]
+
+
+def test_a_step_shows_its_newest_call_and_a_run_all_of_them_in_order(stored):
+    ids = stored(
+        {
+            "run_id": "run-1",
+            "step_id": "step-1",
+            "attempt": 1,
+            "created_at": at(1, 0),
+            "end": {"error_type": "Timeout"},
+        },
+        {"run_id": "run-1", "step_id": "step-1", "attempt": 2, "created_at": at(1, 1), "llm_config": {"model": "m"}},
+        {"run_id": "run-1", "step_id": "step-2", "created_at": at(1, 2)},
+    )
+    trace = queries.trace_of_step(MINE, "step-1")
+    assert (trace.row.id, trace.row.attempt) == (ids[1], 2)
+    assert (trace.request_json, trace.response_json, trace.llm_config_json) == (
+        '{"messages":[]}',
+        '{"ok":true}',
+        '{"model":"m"}',
+    )
+    assert [row.id for row in queries.traces_of_run(MINE, "run-1")] == ids
+
+
+def test_a_payload_that_is_gone_leaves_the_row(stored, traces):
+    [call_id] = stored({})
+    traces.execute("TRUNCATE TABLE llm_payloads")
+    trace = queries.get_trace(MINE, call_id)
+    assert (trace.row.id, trace.request_json, trace.response_json) == (call_id, "", "")
+
+
+def test_nothing_of_another_organization_is_found(stored):
+    [call_id] = stored({"run_id": "run-1", "step_id": "step-1"})
+    for stranger in (OTHERS, "", "org-%", "1"):
+        assert queries.get_trace(stranger, call_id) is None
+        assert queries.trace_of_step(stranger, "step-1") is None
+        assert queries.traces_of_run(stranger, "run-1") == []
+        assert queries.list_traces(stranger).rows == []
+        assert queries.totals(stranger, *MAY).calls == 0
+        assert queries.usage_by_day_and_model(stranger, *MAY) == []
+        assert queries.byok_split(stranger, *MAY) == []
+    assert queries.get_trace(MINE, call_id) is not None
+    assert queries.get_trace(None, call_id) is not None
+
+
+def test_many_threads_read_at_once(stored):
+    [call_id] = stored({})
+    found = []
+
+    def read():
+        found.extend(queries.get_trace(MINE, call_id).row.id for _ in range(10))
+
+    threads = [threading.Thread(target=read) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [call_id] * 120
+
+
+@pytest.mark.parametrize("url", ["", "clickhouse://nobody:secret@127.0.0.1:1/none"])
+def test_an_absent_clickhouse_is_said_so_without_its_password(settings, url):
+    settings.CLICKHOUSE_URL = url
+    with pytest.raises(TelemetryUnavailable) as caught:
+        queries.totals(MINE, *MAY)
+    assert caught.value.status == 503
+    assert "secret" not in str(caught.value)
+
+
+def test_a_reader_survives_a_lost_connection(stored):
+    [call_id] = stored({})
+    assert queries.get_trace(MINE, call_id)
+    for client in pool()._idle:
+        client.connection.socket.shutdown(2)
+    assert queries.get_trace(MINE, call_id)
