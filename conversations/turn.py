@@ -114,8 +114,8 @@ def _turn(work: Work) -> Turn:
     if work.agent.message_buffer_autoclear:
         entries = [entry for entry in entries if entry.row["seq"] == 0 or entry.row["run_id"] == run.pk]
     client_tools = run.options.get("client_tools") or []
-    specs = {name: _spec(tool["json_schema"]) for name, tool in work.tools.items()}
-    specs |= {tool["name"]: _spec(tool) for tool in client_tools}
+    specs = {name: spec(tool["json_schema"]) for name, tool in work.tools.items()}
+    specs |= {tool["name"]: spec(tool) for tool in client_tools}
     rules = [*work.agent.tool_rules]
     rules += [
         {"tool_name": name, "type": "requires_approval"}
@@ -189,7 +189,7 @@ def _overridden(messages: tuple[Any, ...], system: str | None) -> tuple[Any, ...
     return (replace(messages[0], content=(replace(part, text=system),), wire={}), *messages[1:])
 
 
-def _spec(schema: Mapping[str, Any]) -> ToolSpec:
+def spec(schema: Mapping[str, Any]) -> ToolSpec:
     parameters = schema.get("parameters") or {"type": "object", "properties": {}}
     return ToolSpec(schema["name"], schema.get("description") or "", parameters)
 

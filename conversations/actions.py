@@ -1,0 +1,259 @@
+"""What is done to conversations and runs: each action one function, called by the API, the admin and tests alike."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+
+from accounts.access import Caller
+from agents.events import RunEnded
+from agents.models import Agent
+from conversations import approvals, doorbell
+from conversations.events import encode, statistics
+from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
+from conversations.rows import Row, row_of
+from conversations.threads import system_row
+from core.errors import BadInput, Conflict
+from core.ids import new_id
+from core.time import now, to_seconds
+from providers.resolve import resolve
+from providers.usage import Usage
+from streams.publish import append
+
+log = logging.getLogger(__name__)
+
+_CANCEL = """
+UPDATE conversations_run SET status = 'cancelled', stop_reason = 'cancelled', fence = fence + 1, worker = '',
+    completed_at = now()
+WHERE id = %s AND status IN ('queued', 'running', 'waiting_approval')
+RETURNING fence
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """What is sent. `rows`: the messages as they will be stored; `options`: the rest of the request."""
+
+    rows: Sequence[dict[str, Any]]
+    options: dict[str, Any] = field(default_factory=dict)
+    background: bool = False
+    run_type: str = "send_message"
+    idempotency_key: str | None = None
+    request_hash: str = ""
+    request_id: str = ""
+    billing: dict[str, str] = field(default_factory=dict)
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`fresh` False: the same request was sent before, and this is its run."""
+
+    run: Run
+    fresh: bool
+
+
+def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started:
+    """Queue a turn. Raises Conflict where one runs already or an approval is awaited, BadInput for what cannot be."""
+    agent = conversation.agent
+    resolve(agent.organization_id, send.options.get("override_model") or conversation.model or agent.model)
+    if send.idempotency_key and (known := _known(conversation, send)):
+        return Started(known, fresh=False)
+    rows = _checked(conversation, send.rows)
+    run = Run(
+        organization_id=conversation.organization_id,
+        project_id=caller.project_id or agent.project_id,
+        agent_id=agent.pk,
+        conversation_id=conversation.pk,
+        input=rows,
+        options=send.options,
+        background=send.background,
+        run_type=send.run_type,
+        idempotency_key=send.idempotency_key,
+        request_hash=send.request_hash,
+        request_id=send.request_id,
+        billing=send.billing,
+        callback_url=send.callback_url,
+        api_key_id=caller.api_key_id,
+        user_id=caller.user_id,
+        identity_id=next((row["sender_id"] for row in rows if row.get("sender_id")), ""),
+        trace_id=secrets.token_hex(16),
+        lease_expires_at=now() + timedelta(seconds=settings.RUN_LEASE_S),
+    )
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+            transaction.on_commit(partial(doorbell.ring, run.pk))
+    except IntegrityError:
+        known = _known(conversation, send) if send.idempotency_key else None
+        if known is not None:
+            return Started(known, fresh=False)
+        raise _busy(conversation) from None
+    return Started(run, fresh=True)
+
+
+def _known(conversation: Conversation, send: Send) -> Run | None:
+    """The run that an earlier send with this key started."""
+    run = Run.objects.filter(conversation=conversation, idempotency_key=send.idempotency_key).first()
+    if run is not None and run.request_hash != send.request_hash:
+        raise Conflict(
+            "This idempotency key was used for another request: use a new one.", extra={"run_id": str(run.pk)}
+        )
+    return run
+
+
+def _busy(conversation: Conversation) -> Conflict:
+    running = Run.objects.filter(conversation=conversation, status__in=ACTIVE).values_list("pk", flat=True).first()
+    message = "CONVERSATION_BUSY: a turn is running in this conversation. Wait for it, follow it, or cancel it."
+    return Conflict(message, extra={"run_id": running})
+
+
+def _checked(conversation: Conversation, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, if they fit what the conversation waits for."""
+    answers = [row for row in rows if row["role"] == "approval"]
+    pending = conversation.pending_approval_id
+    if not answers and not pending:
+        return list(rows)
+    if pending and not answers:
+        detail = {
+            "code": "PENDING_APPROVAL",
+            "message": "CONFLICT: the agent waits for approval of a tool call. Approve or deny it before going on.",
+            "pending_request_id": pending,
+        }
+        raise Conflict(detail["message"], detail=detail)
+    if not pending:
+        raise BadInput("No tool call is awaiting approval in this conversation.")
+    if len(answers) > 1:
+        raise BadInput("Send one approval, with an entry for each waiting call.")
+    request = Message.objects.get(pk=pending)
+    awaited = list((request.stats or {}).get("awaits") or [call["id"] for call in request.tool_calls])
+    answer = {**answers[0], "approvals": _expanded(answers[0]["approvals"], awaited, pending)}
+    if sorted(item["tool_call_id"] for item in answer["approvals"]) != sorted(awaited):
+        raise BadInput(f"The approvals must name exactly the waiting tool calls: {', '.join(awaited)}.")
+    return [answer, *(row for row in rows if row["role"] != "approval")]
+
+
+def _expanded(given: list[dict[str, Any]], awaited: list[str], pending: str) -> list[dict[str, Any]]:
+    """The old form, one answer for all, as one answer for each."""
+    if given[0]["type"] != "all":
+        return given
+    whole = given[0]
+    if whole["request_id"] not in (None, pending):
+        raise BadInput(f"The approval_request_id must be that of the waiting request: {pending}.")
+    common = {"type": "approval", "approve": whole["approve"], "reason": whole["reason"]}
+    return [{**common, "tool_call_id": call_id} for call_id in awaited]
+
+
+def cancel_run(run: Run) -> bool:
+    """End the run now, whoever works on it; False where it had ended already. What it committed stays."""
+    waiting = run.status == RunStatus.WAITING_APPROVAL
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_CANCEL, [run.pk[-36:]])
+            row = cursor.fetchone()
+        if row is None:
+            return False
+        if waiting:
+            _deny_pending(run)
+    ended = RunEnded(
+        status="cancelled",
+        stop_reason="cancelled",
+        usage=statistics(Usage(**run.usage)),
+        step_count=run.step_count,
+    )
+    try:
+        append(run.pk, row[0], [encode(ended)])
+    except redis.RedisError as error:
+        log.warning("%s: its followers were not told that it was cancelled: %s", run.pk, error)
+    return True
+
+
+def _deny_pending(run: Run) -> None:
+    """The calls that waited get an answer, so that the conversation stays one a model can go on with."""
+    conversation = Conversation.objects.select_for_update().get(pk=run.conversation_id)
+    request = Message.objects.filter(pk=conversation.pending_approval_id or new_id("message")).first()
+    if request is None:
+        return
+    at = now()
+    returns = [approvals.denial(call, approvals.CANCELLED) for call in request.tool_calls]
+    row: Row = row_of(request) | {
+        "id": new_id("message"),
+        "role": "tool",
+        "content": [],
+        "tool_calls": [],
+        "stats": None,
+        "tool_returns": returns,
+        "created_at": at.isoformat(),
+        "date": to_seconds(at),
+    }
+    approvals.store(conversation, [row])
+
+
+def cancel_conversation(conversation: Conversation) -> dict[str, str]:
+    """Cancel what runs or waits in the conversation. Raises Conflict where nothing does."""
+    runs = Run.objects.filter(conversation=conversation, status__in=(*ACTIVE, RunStatus.WAITING_APPROVAL))
+    found = list(runs)
+    if not found:
+        raise Conflict("No active run to cancel in this conversation.")
+    return cancel_runs(found)
+
+
+def cancel_runs(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id to "cancelled", or "failed" where the run had ended otherwise."""
+    return {run.pk: "cancelled" if cancel_run(run) or run.status == RunStatus.CANCELLED else "failed" for run in runs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConversation:
+    summary: str | None = None
+    description: str | None = None
+    model: str | None = None
+    model_settings: dict[str, Any] | None = None
+    context_window_limit: int | None = None
+    hidden: bool = False
+
+
+@transaction.atomic
+def create_conversation(caller: Caller, agent: Agent, new: NewConversation) -> Conversation:
+    if new.model:
+        resolve(agent.organization_id, new.model)
+    conversation = Conversation.objects.create(
+        organization_id=agent.organization_id,
+        agent=agent,
+        next_seq=1,
+        compiled_version=agent.prompt_version,
+        created_by_id=caller.user_id,
+        last_updated_by_id=caller.user_id,
+        summary=new.summary,
+        description=new.description,
+        model=new.model,
+        model_settings=new.model_settings,
+        context_window_limit=new.context_window_limit,
+        hidden=new.hidden,
+    )
+    system_row(conversation).save(force_insert=True)
+    return conversation
+
+
+@transaction.atomic
+def reset_messages(agent: Agent) -> None:
+    """Take every message of the default conversation out of context but the system message; they stay searchable."""
+    conversation = Conversation.objects.select_for_update().get(agent=agent, is_default=True)
+    if Run.objects.filter(conversation=conversation, status__in=ACTIVE).exists():
+        raise _busy(conversation)
+    Run.objects.filter(conversation=conversation, status=RunStatus.WAITING_APPROVAL).update(
+        status=RunStatus.CANCELLED, stop_reason="cancelled", completed_at=now()
+    )
+    Message.objects.filter(conversation=conversation, in_context=True, seq__gt=0).update(in_context=False)
+    Conversation.objects.filter(pk=conversation.pk).update(
+        context_version=conversation.context_version + 1, context_tokens=0, pending_approval_id=""
+    )

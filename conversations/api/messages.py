@@ -1,0 +1,223 @@
+"""The routes of `/v1` that send messages, and those that follow a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from asgiref.sync import sync_to_async
+from conversations.schemas.runs import RunId, run_wire
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from ninja import Path, Query, Router
+from pydantic import BaseModel, Field
+
+from accounts.access import Caller
+from accounts.http import ApiRequest
+from agents.access import get_agent
+from agents.api.answers import JSON, answer, answer_plain
+from agents.schemas.agents import AgentState
+from agents.schemas.base import AgentId
+from agents.states import state_of
+from conversations import access, actions, sse
+from conversations.actions import Send, Started
+from conversations.compacting import compact_conversation
+from conversations.inputs import (
+    AsyncBody,
+    ConversationBody,
+    SendBody,
+    StreamingBody,
+    fingerprint,
+    options_of,
+    otids_key,
+    rows_of,
+)
+from conversations.models import ACTIVE, Run
+from conversations.schemas.sending import CompactionResponse, LettaResponse
+from conversations.threads import recompile_conversation
+from core.errors import BadInput, Gone
+from streams.follow import hub
+
+agents_router = Router(tags=["messages"])
+conversations_router = Router(tags=["messages"])
+runs_router = Router(tags=["runs"])
+
+STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class CancelBody(BaseModel):
+    run_ids: list[RunId] | None = None
+
+
+class ResetBody(BaseModel):
+    add_default_initial_messages: bool = False
+
+
+class CompactBody(BaseModel):
+    agent_id: AgentId | None = None
+    compaction_settings: dict[str, Any] | None = None
+
+
+class ResumeBody(BaseModel):
+    """`starting_after`: the `seq_id` of the last frame that was seen."""
+
+    agent_id: AgentId | None = None
+    run_id: RunId | None = None
+    otid: str | None = None
+    starting_after: int = Field(default=0, ge=0)
+    include_pings: bool = True
+    poll_interval: float | None = None
+    batch_size: int | None = None
+
+
+@agents_router.post("/{agent_id}/messages", response=LettaResponse)
+async def create_message(request: ApiRequest, agent_id: Path[AgentId], data: StreamingBody) -> HttpResponseBase:
+    """Send to the agent's default conversation. `streaming` answers with an event stream."""
+    return await _sent(request, ("default", agent_id), data)
+
+
+@agents_router.post("/{agent_id}/messages/stream", response=LettaResponse)
+async def stream_message(request: ApiRequest, agent_id: Path[AgentId], data: ConversationBody) -> HttpResponseBase:
+    """Send, and answer with an event stream."""
+    return await _sent(request, ("default", agent_id), data.model_copy(update={"streaming": True}))
+
+
+@agents_router.post("/{agent_id}/messages/async")
+def create_message_async(request: ApiRequest, agent_id: Path[AgentId], data: AsyncBody) -> HttpResponse:
+    """Send, and answer at once with the run."""
+    send = send_of(request, data, background=True, run_type="send_message_async")
+    conversation = access.conversation_ref(request.caller, "default", agent_id)
+    return answer_plain(run_wire(actions.start_run(request.caller, conversation, send).run))
+
+
+@agents_router.post("/{agent_id}/messages/cancel", response=dict[str, str])
+def cancel_message(request: ApiRequest, agent_id: Path[AgentId], data: CancelBody | None = None) -> HttpResponse:
+    """Cancel the named runs of the agent, or whatever runs in its default conversation."""
+    run_ids = data.run_ids if data else None
+    if run_ids:
+        runs = [access.get_run(request.caller, run_id, agent_id=agent_id) for run_id in run_ids]
+        return answer_plain(actions.cancel_runs(runs))
+    return answer_plain(actions.cancel_conversation(access.conversation_ref(request.caller, "default", agent_id)))
+
+
+@agents_router.patch("/{agent_id}/reset-messages", response=AgentState | None)
+def reset_messages(request: ApiRequest, agent_id: Path[AgentId], data: ResetBody | None = None) -> HttpResponse:
+    agent = get_agent(request.caller, agent_id)
+    actions.reset_messages(agent)
+    return answer(state_of(agent, frozenset({"blocks", "tools", "tags"})))
+
+
+@agents_router.post("/{agent_id}/summarize", response=CompactionResponse)
+def compact_agent(request: ApiRequest, agent_id: Path[AgentId], data: CompactBody | None = None) -> HttpResponse:
+    """Replace older messages of the default conversation by a summary."""
+    conversation = access.conversation_ref(request.caller, "default", agent_id)
+    return answer_plain(compact_conversation(request.caller, conversation, data and data.compaction_settings))
+
+
+@conversations_router.post("/{conversation_id}/messages", response=LettaResponse)
+async def create_conversation_message(
+    request: ApiRequest, conversation_id: Path[str], data: ConversationBody
+) -> HttpResponseBase:
+    """Send to a conversation. Answers with an event stream, or with JSON where `streaming` is false."""
+    return await _sent(request, (conversation_id, data.agent_id), data, run_type="send_conversation_message")
+
+
+@conversations_router.post("/{conversation_id}/stream", response=LettaResponse)
+async def resume_conversation(
+    request: ApiRequest, conversation_id: Path[str], data: ResumeBody | None = None
+) -> HttpResponseBase:
+    """Follow the run named by `run_id`, the one that a message with `otid` started, or the one that is active."""
+    data = data or ResumeBody()
+    run = await sync_to_async(_run_to_resume)(request.caller, conversation_id, data)
+    return await _resumed(run, data)
+
+
+@conversations_router.post("/{conversation_id}/compact", response=CompactionResponse)
+def compact(request: ApiRequest, conversation_id: Path[str], data: CompactBody | None = None) -> HttpResponse:
+    data = data or CompactBody()
+    conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
+    return answer_plain(compact_conversation(request.caller, conversation, data.compaction_settings))
+
+
+@conversations_router.post("/{conversation_id}/recompile", response=str)
+def recompile(
+    request: ApiRequest, conversation_id: Path[str], dry_run: Query[bool] = False, data: CompactBody | None = None
+) -> HttpResponse:
+    """The conversation's system message, compiled anew; stored unless `dry_run`."""
+    conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id if data else None)
+    return answer_plain(recompile_conversation(conversation, conversation.agent, dry_run=dry_run))
+
+
+@runs_router.post("/{run_id}/stream", response=LettaResponse)
+async def resume_run(request: ApiRequest, run_id: Path[RunId], data: ResumeBody | None = None) -> HttpResponseBase:
+    """Follow a background run behind the frame `starting_after`."""
+    run = await sync_to_async(access.get_run)(request.caller, run_id)
+    return await _resumed(run, data or ResumeBody())
+
+
+async def _sent(
+    request: ApiRequest, ref: tuple[str, str | None], data: StreamingBody, run_type: str = "send_message"
+) -> HttpResponseBase:
+    send = send_of(request, data, background=data.background, run_type=run_type)
+    started = await sync_to_async(_start)(request.caller, ref, send)
+    if data.streaming:
+        return _stream(sse.frames(sse.framing_of(started.run, pings=data.include_pings)))
+    answered = await sse.drain(started.run)
+    return HttpResponse(orjson.dumps(answered.body), status=answered.status, content_type=JSON)
+
+
+def _start(caller: Caller, ref: tuple[str, str | None], send: Send) -> Started:
+    return actions.start_run(caller, access.conversation_ref(caller, *ref), send)
+
+
+def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: str) -> Send:
+    """The request as an action wants it. `Idempotency-Key` counts before the otids of the messages."""
+    headers = request.headers
+    given = headers.get("Idempotency-Key")
+    return Send(
+        rows=rows_of(data),
+        options=options_of(data),
+        background=background,
+        run_type=run_type,
+        idempotency_key=hashlib.sha256(given.encode()).hexdigest() if given else otids_key(data),
+        request_hash=fingerprint(data),
+        request_id=headers.get("x-api-request-log-id", "")[:200],
+        billing={
+            name: headers[f"X-Billing-{header}"]
+            for name, header in (
+                ("plan_type", "Plan-Type"),
+                ("cost_source", "Cost-Source"),
+                ("customer_id", "Customer-Id"),
+            )
+            if f"X-Billing-{header}" in headers
+        },
+        callback_url=getattr(data, "callback_url", None),
+    )
+
+
+def _run_to_resume(caller: Caller, conversation_id: str, data: ResumeBody) -> Run:
+    if data.run_id:
+        return access.get_run(caller, data.run_id)
+    conversation = access.conversation_ref(caller, conversation_id, data.agent_id)
+    runs = Run.objects.filter(conversation=conversation).order_by("-created_at")
+    if data.otid:
+        run = runs.filter(input__contains=[{"otid": data.otid}]).first()
+    else:
+        run = runs.filter(status__in=ACTIVE).first()
+    if run is None:
+        raise BadInput("No active runs found for this conversation.")
+    return run
+
+
+async def _resumed(run: Run, data: ResumeBody) -> HttpResponseBase:
+    if not run.background:
+        raise BadInput("This run was not started in the background (background=true): its stream cannot be resumed.")
+    if run.status not in ACTIVE and not await hub().exists(run.pk):
+        raise Gone("The events of this run are no longer kept. Read its messages instead.")
+    return _stream(sse.frames(sse.framing_of(run, pings=data.include_pings), data.starting_after))
+
+
+def _stream(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
+    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=STREAM_HEADERS)

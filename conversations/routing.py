@@ -1,0 +1,7 @@
+"""The websocket routes of conversations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+websocket_urlpatterns: list[Any] = []

@@ -1,0 +1,1 @@
+"""The wire shapes of conversations, messages, runs and steps."""

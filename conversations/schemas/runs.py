@@ -1,0 +1,202 @@
+"""Runs on the wire: Run, its usage and its metrics, and what finds runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from agents.schemas.agents import StopReason
+from agents.schemas.base import AgentId, ConversationId, Limit, Wire
+from conversations.models import Run, RunStatus
+from conversations.schemas.base import LongPage
+from conversations.schemas.base import RunId as RunId
+from core.pagination import Cursor
+from providers.usage import Usage
+
+Status = Literal["created", "running", "completed", "failed", "cancelled"]
+# The wire knows no waiting: a run that waits for approval has ended its turn, and says so by its stop reason.
+STATUSES: dict[str, Status] = {
+    RunStatus.QUEUED: "created",
+    RunStatus.RUNNING: "running",
+    RunStatus.WAITING_APPROVAL: "completed",
+    RunStatus.COMPLETED: "completed",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELLED: "cancelled",
+}
+
+
+class RequestConfig(Wire):
+    use_assistant_message: bool = True
+    assistant_message_tool_name: str = "send_message"
+    assistant_message_tool_kwarg: str = "message"
+    include_return_message_types: list[str] | None = None
+
+
+class RunOut(Wire):
+    """Run of the contract, and what it cost. `conversation_id` null: the agent's default conversation."""
+
+    id: str
+    status: Status
+    created_at: datetime
+    completed_at: datetime | None = None
+    agent_id: str
+    conversation_id: str | None = None
+    base_template_id: str | None = None
+    background: bool | None = None
+    metadata: dict[str, Any] | None = None
+    request_config: RequestConfig | None = None
+    stop_reason: str | None = None
+    callback_url: str | None = None
+    callback_sent_at: datetime | None = None
+    callback_status_code: int | None = None
+    callback_error: str | None = None
+    ttft_ns: int | None = None
+    total_duration_ns: int | None = None
+    cost_usd: Decimal | None = None
+    step_count: int = 0
+
+
+class PromptTokensDetails(Wire):
+    cached_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+
+
+class CompletionTokensDetails(Wire):
+    reasoning_tokens: int | None = None
+
+
+class UsageOut(Wire):
+    """UsageStatistics of the contract. A null detail was not reported by the provider."""
+
+    completion_tokens: int = 0
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+
+
+class RunMetrics(Wire):
+    id: str
+    organization_id: str
+    agent_id: str | None = None
+    project_id: str | None = None
+    run_start_ns: int | None = None
+    run_ns: int | None = None
+    num_steps: int | None = None
+    tools_used: list[str] | None = None
+    template_id: str | None = None
+    base_template_id: str | None = None
+
+
+class RunFilters(Wire):
+    active: bool = False
+    agent_id: AgentId | None = None
+    agent_ids: list[AgentId] | None = None
+    conversation_id: ConversationId | None = None
+    statuses: list[Status] | None = None
+    stop_reason: StopReason | None = None
+    background: bool | None = None
+
+
+class RunQuery(RunFilters, LongPage):
+    ascending: bool | None = None
+
+    def cursor(self) -> Cursor:
+        order = "asc" if self.ascending else self.order
+        return Cursor(before=self.before, after=self.after, limit=self.rows(), order=order)
+
+
+class ActiveRunQuery(Wire):
+    agent_id: AgentId | None = None
+    background: bool | None = None
+
+    def filters(self) -> RunQuery:
+        return RunQuery(active=True, agent_id=self.agent_id, background=self.background)
+
+
+class TraceQuery(Wire):
+    limit: Limit = 1000
+
+
+def run_out(run: Run) -> RunOut:
+    """Costs a query where the run's conversation is not loaded."""
+    return RunOut.model_construct(
+        id=run.pk,
+        status=STATUSES[run.status],
+        created_at=run.created_at,
+        completed_at=run.completed_at,
+        agent_id=run.agent_id,
+        conversation_id=None if run.conversation.is_default else run.conversation_id,
+        background=run.background,
+        metadata=_metadata(run),
+        request_config=_request_config(run.options),
+        stop_reason=run.stop_reason,
+        callback_url=run.callback_url,
+        ttft_ns=None if run.ttft_ms is None else run.ttft_ms * 1_000_000,
+        total_duration_ns=_ns_between(run.created_at, run.completed_at),
+        cost_usd=run.cost_usd,
+        step_count=run.step_count,
+    )
+
+
+def run_wire(run: Run) -> dict[str, Any]:
+    return run_out(run).model_dump(mode="json")
+
+
+def usage_out(usage: Usage) -> UsageOut:
+    return UsageOut(
+        completion_tokens=usage.output,
+        prompt_tokens=usage.prompt,
+        total_tokens=usage.total,
+        prompt_tokens_details=prompt_details(usage),
+        completion_tokens_details=completion_details(usage),
+    )
+
+
+def prompt_details(usage: Usage) -> PromptTokensDetails | None:
+    if usage.cache_read is None and usage.cache_write is None:
+        return None
+    return PromptTokensDetails(
+        cached_tokens=usage.cache_read, cache_read_tokens=usage.cache_read, cache_creation_tokens=usage.cache_write
+    )
+
+
+def completion_details(usage: Usage) -> CompletionTokensDetails | None:
+    return None if usage.reasoning is None else CompletionTokensDetails(reasoning_tokens=usage.reasoning)
+
+
+def run_metrics(run: Run, tools_used: list[str]) -> RunMetrics:
+    """`tools_used`: names, where the retired server had ids, so that what a client brought along is there too."""
+    return RunMetrics(
+        id=run.pk,
+        organization_id=run.organization_id,
+        agent_id=run.agent_id,
+        project_id=run.project_id,
+        run_start_ns=to_ns(run.created_at),
+        run_ns=_ns_between(run.created_at, run.completed_at),
+        num_steps=run.step_count,
+        tools_used=tools_used or None,
+    )
+
+
+def to_ns(at: datetime) -> int:
+    whole = at.astimezone(UTC).replace(microsecond=0)
+    return int(whole.timestamp()) * 1_000_000_000 + at.microsecond * 1_000
+
+
+def _ns_between(earlier: datetime, later: datetime | None) -> int | None:
+    return None if later is None else max(0, to_ns(later) - to_ns(earlier))
+
+
+def _metadata(run: Run) -> dict[str, Any]:
+    found: dict[str, Any] = {"run_type": run.run_type}
+    if run.error:
+        found["error"] = {name: run.error.get(name) for name in ("type", "message", "detail")}
+    return found
+
+
+def _request_config(options: dict[str, Any]) -> RequestConfig:
+    known = {name: options[name] for name in RequestConfig.model_fields if name in options}
+    return RequestConfig.model_construct(**known)
