@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from providers.clients.base import close_all
+from tests.providers.fake_server import FakeServer
 
 MOCK = Path(__file__).resolve().parents[3] / "shared" / "tools" / "mock_llm.py"
 
@@ -44,3 +45,12 @@ def vendor_url() -> Iterator[str]:
         close_all()
         process.terminate()
         process.wait(timeout=10)
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
+    try:
+        yield server
+    finally:
+        server.close()
