@@ -9,7 +9,6 @@ from pydantic import Field
 from agents.schemas.base import Limit, Page
 from core.ids import UUID4, id_pattern
 
-RunId = Annotated[str, Field(pattern=id_pattern("run"))]
 StepId = Annotated[str, Field(pattern=id_pattern("step"))]
 MessageId = Annotated[str, Field(pattern=id_pattern("message"))]
 # Which conversation: its own id, `default` with an `agent_id`, or the agent's id (deprecated), which means its default.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from agents.schemas.agents import StopReason
-from agents.schemas.base import AgentId, ConversationId, Limit, Wire
+from agents.schemas.base import AgentId, ConversationId, Wire
 from conversations.models import Run, RunStatus
 from conversations.schemas.base import LongPage
-from conversations.schemas.base import RunId as RunId
+from core.ids import id_pattern
 from core.pagination import Cursor
 from providers.usage import Usage
 
+RunId = Annotated[str, Field(pattern=id_pattern("run"))]
 Status = Literal["created", "running", "completed", "failed", "cancelled"]
 # The wire knows no waiting: a run that waits for approval has ended its turn, and says so by its stop reason.
 STATUSES: dict[str, Status] = {
@@ -117,7 +120,7 @@ class ActiveRunQuery(Wire):
 
 
 class TraceQuery(Wire):
-    limit: Limit = 1000
+    limit: Annotated[int, Field(ge=1, le=5000)] = 1000
 
 
 def run_out(run: Run) -> RunOut:

@@ -1,18 +1,22 @@
-"""What the sending routes answer with, for the API's documentation; the answers themselves are made in `sse`."""
+"""What the sending and compacting routes answer with."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from agents.schemas.agents import StopReason
+from agents.schemas.base import Wire
+from conversations.schemas.messages import MessageOut
 
 
-class StopReason(BaseModel):
+class StopReasonOut(Wire):
     message_type: Literal["stop_reason"] = "stop_reason"
-    stop_reason: str
+    stop_reason: StopReason
 
 
-class UsageStatistics(BaseModel):
+class UsageStatistics(Wire):
+    """`context_tokens`: what the last model call had before it."""
+
     message_type: Literal["usage_statistics"] = "usage_statistics"
     completion_tokens: int = 0
     prompt_tokens: int = 0
@@ -25,15 +29,17 @@ class UsageStatistics(BaseModel):
     context_tokens: int | None = None
 
 
-class LettaResponse(BaseModel):
-    messages: list[dict[str, Any]]
-    stop_reason: StopReason
+class LettaResponse(Wire):
+    """Where streaming is asked for, the same messages come as server-sent events, then stop reason and usage."""
+
+    messages: list[MessageOut]
+    stop_reason: StopReasonOut
     usage: UsageStatistics
     logprobs: dict[str, Any] | None = None
     turns: list[dict[str, Any]] | None = None
 
 
-class CompactionResponse(BaseModel):
+class CompactionResponse(Wire):
     summary: str
     num_messages_before: int
     num_messages_after: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -31,7 +31,13 @@ def bare_uuid(value: str) -> str:
     return value[-36:]
 
 
-class PrefixedIdField(models.UUIDField):
+if TYPE_CHECKING:  # what is set and got is the wire id, not a UUID
+    _UUIDField = models.UUIDField[str, str]
+else:
+    _UUIDField = models.UUIDField
+
+
+class PrefixedIdField(_UUIDField):
     """A uuid column whose Python value is the wire id (`agent-<uuid>`), also through foreign keys."""
 
     def __init__(self, *args: Any, prefix: str, **kwargs: Any) -> None:

@@ -1,0 +1,198 @@
+"""Messages on the wire: the union LettaMessage, which `conversations.wire` makes, and what finds messages.
+
+The models say what an answer looks like; a page is written without them, since checking our own shapes a second time
+would cost more than making them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from agents.schemas.base import ConversationId, Wire
+from conversations.schemas.base import ConversationRef, LongPage, MessageType
+from conversations.wire import View
+from core.pagination import Cursor, Order
+
+Name = Annotated[str, Field(max_length=200)]
+
+
+class _Message(Wire):
+    """One stored message may give several of these, with one `id`; `otid` tells them apart."""
+
+    id: str
+    date: datetime
+    name: str | None = None
+    otid: str | None = None
+    sender_id: str | None = None
+    step_id: str | None = None
+    is_err: bool | None = None
+    seq_id: int | None = None
+    run_id: str | None = None
+
+
+class TextPart(Wire):
+    type: Literal["text"] = "text"
+    text: str
+    signature: str | None = None
+
+
+class ImagePart(Wire):
+    type: Literal["image"] = "image"
+    source: dict[str, Any]
+
+
+class ToolCallOut(Wire):
+    name: str
+    arguments: str
+    tool_call_id: str
+
+
+class ToolReturnOut(Wire):
+    type: Literal["tool"] = "tool"
+    tool_return: str
+    status: Literal["success", "error"]
+    tool_call_id: str
+    stdout: list[str] | None = None
+    stderr: list[str] | None = None
+
+
+class SystemMessage(_Message):
+    message_type: Literal["system_message"]
+    content: str
+
+
+class UserMessage(_Message):
+    message_type: Literal["user_message"]
+    content: str | list[TextPart | ImagePart]
+
+
+class AssistantMessage(_Message):
+    message_type: Literal["assistant_message"]
+    content: str | list[TextPart]
+
+
+class ReasoningMessage(_Message):
+    message_type: Literal["reasoning_message"]
+    source: Literal["reasoner_model", "non_reasoner_model"]
+    reasoning: str
+    signature: str | None = None
+
+
+class HiddenReasoningMessage(_Message):
+    message_type: Literal["hidden_reasoning_message"]
+    state: Literal["redacted", "omitted"]
+    hidden_reasoning: str | None = None
+
+
+class ToolCallMessage(_Message):
+    message_type: Literal["tool_call_message"]
+    tool_call: ToolCallOut
+    tool_calls: list[ToolCallOut]
+
+
+class ToolReturnMessage(_Message):
+    message_type: Literal["tool_return_message"]
+    tool_return: str
+    status: Literal["success", "error"]
+    tool_call_id: str
+    stdout: list[str] | None = None
+    stderr: list[str] | None = None
+    tool_returns: list[ToolReturnOut]
+
+
+class ApprovalRequestMessage(_Message):
+    message_type: Literal["approval_request_message"]
+    tool_call: ToolCallOut
+    tool_calls: list[ToolCallOut]
+
+
+class ApprovalResponseMessage(_Message):
+    message_type: Literal["approval_response_message"]
+    approvals: list[dict[str, Any]] | None = None
+    approve: bool | None = None
+    approval_request_id: str | None = None
+    reason: str | None = None
+
+
+class SummaryMessage(_Message):
+    message_type: Literal["summary_message"]
+    summary: str
+    compaction_stats: dict[str, Any] | None = None
+
+
+MessageOut = Annotated[
+    SystemMessage
+    | UserMessage
+    | AssistantMessage
+    | ReasoningMessage
+    | HiddenReasoningMessage
+    | ToolCallMessage
+    | ToolReturnMessage
+    | ApprovalRequestMessage
+    | ApprovalResponseMessage
+    | SummaryMessage,
+    Field(discriminator="message_type"),
+]
+
+
+class MessageQuery(LongPage):
+    """`limit` counts stored messages, as on the retired server: a page holds whole ones, so it may have more items
+    than `limit`, and fewer where `include_return_message_types` leaves some out."""
+
+    include_return_message_types: list[MessageType] | None = None
+
+    def view(self) -> View:
+        return View(include=_set(self.include_return_message_types))
+
+
+class ConversationMessageQuery(MessageQuery):
+    """Newest first. `agent_id` goes with the conversation `default`."""
+
+    agent_id: str | None = None
+    group_id: str | None = None
+    include_err: bool | None = None
+
+
+class AgentMessageQuery(MessageQuery):
+    """Without `order`, as the retired server did it: the newest messages, the oldest of them first. A cursor then goes
+    by time: `before` an id the messages just before it, `after` an id those just after it."""
+
+    order: Order | None = None  # type: ignore[assignment]
+    conversation_id: ConversationRef | None = None
+    group_id: str | None = None
+    include_err: bool | None = None
+    use_assistant_message: bool = True
+    assistant_message_tool_name: Name = "send_message"
+    assistant_message_tool_kwarg: Name = "message"
+
+    def view(self) -> View:
+        return View(
+            include=_set(self.include_return_message_types),
+            use_assistant_message=self.use_assistant_message,
+            assistant_tool=self.assistant_message_tool_name,
+            assistant_kwarg=self.assistant_message_tool_kwarg,
+        )
+
+
+class AllMessageQuery(MessageQuery):
+    """Of all conversations. Without `order` as with one agent's messages."""
+
+    order: Order | None = None  # type: ignore[assignment]
+    conversation_id: ConversationId | None = None
+
+
+class TurnMessageQuery(LongPage):
+    """Of a run or a step, the oldest first."""
+
+    order: Order = "asc"
+
+
+def cursor_of(query: LongPage) -> Cursor:
+    return Cursor(before=query.before, after=query.after, limit=query.limit or 100, order=query.order)
+
+
+def _set(types: list[MessageType] | None) -> frozenset[str] | None:
+    return None if types is None else frozenset(types)
