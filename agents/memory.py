@@ -191,7 +191,12 @@ def attach_blocks(agent_id: str, blocks: Sequence[Block]) -> None:
         labels.add(block.label)
     if not new:
         return
-    AgentBlock.objects.bulk_create([AgentBlock(agent_id=agent_id, block=block, label=block.label) for block in new])
+    rows = [AgentBlock(agent_id=agent_id, block=block, label=block.label) for block in new]
+    try:
+        with transaction.atomic():
+            AgentBlock.objects.bulk_create(rows)
+    except IntegrityError:  # somebody attached one meanwhile
+        raise Conflict("The agent was just given one of these blocks, or another of the same label.") from None
     touch_prompt([agent_id])
 
 

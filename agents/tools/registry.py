@@ -6,12 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents.models import Tool, ToolType
-from agents.tools import blocks, recall, talk
+from agents.tools import archive, blocks, recall, talk
 from agents.tools.base import BaseTool
 
 _TOOLS = (
     BaseTool("send_message", ToolType.CORE, talk.send_message),
     BaseTool("conversation_search", ToolType.CORE, recall.conversation_search, parallel=True),
+    BaseTool("archival_memory_insert", ToolType.CORE, archive.archival_memory_insert, archive.prepare_insert),
+    BaseTool(
+        "archival_memory_search",
+        ToolType.CORE,
+        archive.archival_memory_search,
+        archive.prepare_search,
+        parallel=True,
+    ),
     BaseTool("core_memory_append", ToolType.MEMORY_CORE, blocks.core_memory_append, edits="label"),
     BaseTool("core_memory_replace", ToolType.MEMORY_CORE, blocks.core_memory_replace, edits="label"),
     BaseTool("memory_insert", ToolType.SLEEPTIME_CORE, blocks.memory_insert, edits="label"),
