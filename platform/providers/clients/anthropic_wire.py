@@ -133,7 +133,14 @@ def split_system(messages: tuple[Message, ...]) -> tuple[list[str], tuple[Messag
 
 
 def thinks(request: ModelRequest) -> bool:
-    return request.thinking_budget is not None and request.thinking_budget > 0 and request.reasoning_effort != "none"
+    """Whether it is to think. In the midst of a turn that began without thinking it is not allowed to."""
+    if not request.thinking_budget or request.reasoning_effort == "none":
+        return False
+    if request.messages[-1].role != "tool":
+        return True
+    calling = next((message for message in reversed(request.messages) if message.role == "assistant"), None)
+    thought = calling.content if calling else ()
+    return any(isinstance(p, RedactedReasoningPart) or (isinstance(p, ReasoningPart) and p.signature) for p in thought)
 
 
 def is_adaptive(model: str) -> bool:

@@ -1,0 +1,107 @@
+"""The requests whose wire form is kept in golden/requests; `python -m tests.providers.golden_cases` writes them anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from providers.catalog import preset_of
+from providers.clients import anthropic_wire, openai_chat_wire, openai_responses_wire
+from providers.types import (
+    ImagePart,
+    Message,
+    ModelRequest,
+    ReasoningPart,
+    RedactedReasoningPart,
+    TextPart,
+    ToolCall,
+    ToolReturn,
+    ToolSpec,
+)
+
+FOLDER = Path(__file__).parent / "golden" / "requests"
+PIXEL = "iVBORw0KGgo="
+TOOLS = (
+    ToolSpec("memory_insert", "Add to memory", {"type": "object", "properties": {"label": {"type": "string"}}}),
+    ToolSpec("search", "Look up", {"type": "object", "properties": {}}, strict=True),
+)
+SYSTEM = Message("system", (TextPart("You are Ada."),))
+HELLO = Message("user", (TextPart("Hello"),))
+
+
+def history() -> tuple[Message, ...]:
+    """A turn with thinking, text beside parallel calls, a failed call, a broken call, and an image."""
+    thinking = (
+        ReasoningPart("I should look.", signature="sig-1"),
+        ReasoningPart("Encrypted.", id="rs_1", encrypted="gAAA"),
+        RedactedReasoningPart("opaque"),
+        TextPart("Let me see."),
+    )
+    calls = (ToolCall("call.1", "search", '{"q": "x"}'), ToolCall("call.2", "memory_insert", '{"label": '))
+    returns = (
+        ToolReturn("call.1", "search", "found"),
+        ToolReturn("call.2", "memory_insert", "not JSON", is_error=True),
+    )
+    return (
+        SYSTEM,
+        HELLO,
+        Message("assistant", thinking, calls),
+        Message("tool", tool_returns=returns),
+        Message("assistant", (TextPart("Done."),)),
+        Message("system", (TextPart("The time is noon."),)),
+        Message("user", (TextPart("What is this?"), ImagePart("image/png", PIXEL)), name="ada"),
+    )
+
+
+def request(model: str, messages: tuple[Message, ...] = (SYSTEM, HELLO), **more: Any) -> ModelRequest:
+    return ModelRequest(model=model, messages=messages, **more)
+
+
+def chat(provider_type: str, asked: ModelRequest, *dropped: str) -> bytes:
+    return openai_chat_wire.body(asked, preset_of(provider_type), frozenset(dropped))
+
+
+def cases() -> dict[str, bytes]:
+    full: dict[str, Any] = {"tools": TOOLS, "max_output_tokens": 500, "temperature": 0.5, "end_user": "user-7"}
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}
+    return {
+        "chat_openai_history": chat("openai", request("gpt-4o", history(), cache_key="agent-1", **full)),
+        "chat_openai_reasoning": chat("openai", request("gpt-5-mini", reasoning_effort="low", **full)),
+        "chat_openai_forced": chat("openai", request("gpt-4o", tools=TOOLS, tool_choice="search")),
+        "chat_vllm_history": chat("vllm", request("llama", history(), **full)),
+        "chat_vllm_refused": chat(
+            "vllm", request("llama", tool_choice="required", **full), "tool_choice", "stream_options", "max_tokens"
+        ),
+        "chat_deepseek_reasoning_back": chat("deepseek", request("deepseek-reasoner", history())),
+        "chat_schema": chat(
+            "openai", request("gpt-4o", response_format=schema, parallel_tool_calls=False, tools=TOOLS)
+        ),
+        "responses_history": openai_responses_wire.body(
+            request("gpt-5", history(), reasoning_effort="high", cache_key="agent-1", **full)
+        ),
+        "responses_plain": openai_responses_wire.body(
+            request("gpt-4o", tools=TOOLS, tool_choice="required", temperature=0.5, response_format=schema)
+        ),
+        "anthropic_history": anthropic_wire.body(request("claude-sonnet-4-5", history(), **full)),
+        "anthropic_thinking": anthropic_wire.body(
+            request("claude-sonnet-4-5", thinking_budget=2000, tool_choice="required", **full)
+        ),
+        "anthropic_adaptive": anthropic_wire.body(
+            request("claude-opus-4-8", thinking_budget=2000, reasoning_effort="xhigh", temperature=0.2)
+        ),
+        "anthropic_forced_one_at_a_time": anthropic_wire.body(
+            request("claude-haiku-4-5", tools=TOOLS, tool_choice="search", parallel_tool_calls=False)
+        ),
+        "anthropic_nothing_but_a_system_prompt": anthropic_wire.body(request("claude-haiku-4-5", (SYSTEM,))),
+    }
+
+
+def pretty(body: bytes) -> str:
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    for name, body in cases().items():
+        (FOLDER / f"{name}.json").write_text(pretty(body))
