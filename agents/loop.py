@@ -144,6 +144,11 @@ class _Places:
             case model.ToolCallDelta(id=call_id, name=name, arguments=arguments):
                 if name is not None:
                     self._waits = needs_approval(turn, name)
-                piece = {"tool_call_id": call_id, "name": name, "arguments": arguments, "needs_approval": self._waits}
+                piece: dict[str, Any] = {
+                    "tool_call_id": call_id,
+                    "name": name,
+                    "arguments": arguments,
+                    "needs_approval": self._waits,
+                }
                 return ToolCallDelta.model_construct(**piece, **common)
         raise AssertionError(f"unknown model event {event!r}")

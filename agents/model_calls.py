@@ -14,16 +14,16 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from providers.resolve import ResolvedModel, price_overrides, resolve
-from telemetry.recorder import recorder
 
 from core.time import now
 from providers import embeddings, pricing
 from providers.clients.base import client_for
 from providers.errors import ProviderError
 from providers.events import Finished, ModelEvent
+from providers.resolve import ResolvedModel, price_overrides, resolve
 from providers.types import ModelRequest
 from providers.usage import Usage
+from telemetry.recorder import recorder
 from telemetry.spool import OpenCall
 from telemetry.trace import CallEnd, CallStart
 
@@ -98,7 +98,7 @@ class ModelCall:
         body = client.request_body(self.request)
         start = _start(self.target, self.context, attempt, body, self.request)
         self.outcome = Outcome(call_id=start.id)
-        trace = recorder().begin(start)
+        trace: OpenCall | None = recorder().begin(start)
         clock = time.perf_counter()
         seen = 0
         try:
@@ -121,19 +121,15 @@ class ModelCall:
             if trace is not None:  # the consumer stopped listening, or our own code failed
                 self._fail(trace, clock, "cancelled", None, seen)
 
-    def _settle(self, trace: OpenCall, answer: Finished, clock: float) -> None:
+    def _settle(self, trace: OpenCall | None, answer: Finished, clock: float) -> None:
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
         outcome.usage = answer.usage
         price = _price(self.target, answer.usage, self.context.organization_id)
         outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
-        trace.finish(
-            _end(
-                outcome,
-                response_json=orjson.dumps(answer.response),
-                finish_reason=answer.finish_reason,
-            )
-        )
+        if trace is not None:
+            response = orjson.dumps(answer.response)
+            trace.finish(_end(outcome, response_json=response, finish_reason=answer.finish_reason))
 
     def _fail(
         self, trace: OpenCall | None, clock: float, error_type: str, error: ProviderError | None, seen: int

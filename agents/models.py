@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
@@ -64,9 +66,15 @@ class Agent(OrganizationModel, Audited):
     last_run_completion = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_duration_ms = models.PositiveIntegerField(null=True, blank=True, editable=False)
     last_stop_reason = models.CharField(max_length=50, null=True, blank=True, editable=False)
-    blocks = models.ManyToManyField("Block", through="AgentBlock", related_name="agents")
-    tools = models.ManyToManyField("Tool", through="AgentTool", related_name="agents")
-    archives = models.ManyToManyField("Archive", related_name="agents", blank=True)
+    blocks: models.ManyToManyField[Block, AgentBlock] = models.ManyToManyField(
+        "Block", through="AgentBlock", related_name="agents"
+    )
+    tools: models.ManyToManyField[Tool, AgentTool] = models.ManyToManyField(
+        "Tool", through="AgentTool", related_name="agents"
+    )
+    archives: models.ManyToManyField[Archive, Any] = models.ManyToManyField(
+        "Archive", related_name="agents", blank=True
+    )
 
     class Meta:
         ordering = ["-created_at"]

@@ -73,7 +73,7 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         organization_id=conversation.organization_id,
         project_id=caller.project_id or agent.project_id,
         agent_id=agent.pk,
-        conversation_id=conversation.pk,
+        conversation=conversation,
         input=rows,
         options=send.options,
         background=send.background,

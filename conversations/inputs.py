@@ -207,7 +207,7 @@ def rows_of(body: SendBody) -> list[dict[str, Any]]:
 def _row(sent: MessageCreate | ApprovalCreate | ToolReturnCreate) -> dict[str, Any]:
     if isinstance(sent, MessageCreate):
         return _message(sent)
-    row = {"id": new_id("message"), "role": "approval", "content": [], "otid": sent.otid, "name": None}
+    row: dict[str, Any] = {"id": new_id("message"), "role": "approval", "content": [], "otid": sent.otid, "name": None}
     row |= {"sender_id": None, "group_id": None}
     if isinstance(sent, ToolReturnCreate):
         return row | {"approvals": [_tool_return(item) for item in sent.tool_returns]}

@@ -74,7 +74,7 @@ def claim(run_id: str) -> Claim | None:
     step_id = new_id("step")
     rows = Run.objects.raw(_CLAIM, [run_id[-36:], worker_name(), step_id, settings.RUN_LEASE_S])
     for run in rows:
-        return Claim(run, run.lost_step_id if run.lost_worker else "")
+        return Claim(run, vars(run)["lost_step_id"] if vars(run)["lost_worker"] else "")
     return None
 
 

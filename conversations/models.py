@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import models
@@ -10,7 +12,10 @@ from django.db.models import Q
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel
 
-MONEY = {"max_digits": 20, "decimal_places": 12}
+
+def _money() -> models.DecimalField[Any, Any]:
+    """US dollars, to the digits that ClickHouse keeps."""
+    return models.DecimalField(max_digits=20, decimal_places=12, null=True, blank=True)
 
 
 class Conversation(OrganizationModel, Audited):
@@ -162,7 +167,7 @@ class Run(OrganizationModel):
     step_count = models.PositiveIntegerField(default=0)
     failures = models.PositiveIntegerField(default=0, help_text="Steps lost in a row: workers that died on it.")
     usage = models.JSONField(default=dict, help_text="Sums over its steps, by bucket.")
-    cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
+    cost_usd = _money()
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
     ttft_ms = models.PositiveIntegerField(null=True, blank=True, help_text="To the first token, from the start.")
@@ -218,7 +223,7 @@ class Step(OrganizationModel):
     provider_id = models.CharField(max_length=60, blank=True)
     context_window_limit = models.PositiveIntegerField(null=True, blank=True)
     usage = models.JSONField(default=dict, help_text="Tokens by bucket, see providers.usage.")
-    cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
+    cost_usd = _money()
     price_source = models.CharField(max_length=60, blank=True)
     stop_reason = models.CharField(max_length=50, null=True, blank=True)
     tools_used = models.JSONField(default=list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from agents import loop
 from agents.events import MessageAdded, RunEnded, RunStarted, StepEnded, StepLost, StepStarted
@@ -127,7 +127,7 @@ def _announce(work: Work, done: Committed, outcome: Outcome, writer: RunWriter) 
     if done.status is not None:
         told.append(
             RunEnded(
-                status=done.status.value,
+                status=cast("Any", done.status.value),
                 stop_reason=done.verdict.stop_reason or "",
                 usage=statistics(done.usage),
                 step_count=work.run.step_count + 1,

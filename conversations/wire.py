@@ -141,7 +141,7 @@ def tool_return(item: Mapping[str, Any]) -> Wire:
 def _approval(row: Row, _: View) -> list[Wire]:
     if row.get("approvals") is not None:
         given = row["approvals"]
-        first = next((item for item in given if item.get("type") == "approval"), {})
+        first: Wire = next((item for item in given if item.get("type") == "approval"), {})
         answer = {
             "approvals": given,
             "approve": first.get("approve"),

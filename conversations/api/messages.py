@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from asgiref.sync import sync_to_async
-from conversations.schemas.runs import RunId, run_wire
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Path, Query, Router
@@ -35,6 +34,8 @@ from conversations.inputs import (
     rows_of,
 )
 from conversations.models import ACTIVE, Run
+from conversations.schemas.base import ConversationRef
+from conversations.schemas.runs import RunId, run_wire
 from conversations.schemas.sending import CompactionResponse, LettaResponse
 from conversations.threads import recompile_conversation
 from core.errors import BadInput, Gone
@@ -113,12 +114,12 @@ def reset_messages(request: ApiRequest, agent_id: Path[AgentId], data: ResetBody
 def compact_agent(request: ApiRequest, agent_id: Path[AgentId], data: CompactBody | None = None) -> HttpResponse:
     """Replace older messages of the default conversation by a summary."""
     conversation = access.conversation_ref(request.caller, "default", agent_id)
-    return answer_plain(compact_conversation(request.caller, conversation, data and data.compaction_settings))
+    return answer_plain(compact_conversation(request.caller, conversation, data.compaction_settings if data else None))
 
 
 @conversations_router.post("/{conversation_id}/messages", response=LettaResponse)
 async def create_conversation_message(
-    request: ApiRequest, conversation_id: Path[str], data: ConversationBody
+    request: ApiRequest, conversation_id: Path[ConversationRef], data: ConversationBody
 ) -> HttpResponseBase:
     """Send to a conversation. Answers with an event stream, or with JSON where `streaming` is false."""
     return await _sent(request, (conversation_id, data.agent_id), data, run_type="send_conversation_message")
@@ -126,7 +127,7 @@ async def create_conversation_message(
 
 @conversations_router.post("/{conversation_id}/stream", response=LettaResponse)
 async def resume_conversation(
-    request: ApiRequest, conversation_id: Path[str], data: ResumeBody | None = None
+    request: ApiRequest, conversation_id: Path[ConversationRef], data: ResumeBody | None = None
 ) -> HttpResponseBase:
     """Follow the run named by `run_id`, the one that a message with `otid` started, or the one that is active."""
     data = data or ResumeBody()
@@ -135,7 +136,9 @@ async def resume_conversation(
 
 
 @conversations_router.post("/{conversation_id}/compact", response=CompactionResponse)
-def compact(request: ApiRequest, conversation_id: Path[str], data: CompactBody | None = None) -> HttpResponse:
+def compact(
+    request: ApiRequest, conversation_id: Path[ConversationRef], data: CompactBody | None = None
+) -> HttpResponse:
     data = data or CompactBody()
     conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
     return answer_plain(compact_conversation(request.caller, conversation, data.compaction_settings))
@@ -143,7 +146,10 @@ def compact(request: ApiRequest, conversation_id: Path[str], data: CompactBody |
 
 @conversations_router.post("/{conversation_id}/recompile", response=str)
 def recompile(
-    request: ApiRequest, conversation_id: Path[str], dry_run: Query[bool] = False, data: CompactBody | None = None
+    request: ApiRequest,
+    conversation_id: Path[ConversationRef],
+    dry_run: Query[bool] = False,
+    data: CompactBody | None = None,
 ) -> HttpResponse:
     """The conversation's system message, compiled anew; stored unless `dry_run`."""
     conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id if data else None)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from agents.schemas.base import Limit, Page
 from core.ids import UUID4, id_pattern
+from core.pagination import Cursor
 
 StepId = Annotated[str, Field(pattern=id_pattern("step"))]
 MessageId = Annotated[str, Field(pattern=id_pattern("message"))]
@@ -32,5 +33,5 @@ MessageType = Literal[
 class LongPage(Page):
     limit: Limit | None = 100
 
-    def rows(self) -> int:
-        return self.limit or 100
+    def cursor(self) -> Cursor:
+        return Cursor(before=self.before, after=self.after, limit=self.limit or 100, order=self.order)

@@ -14,7 +14,7 @@ from pydantic import Field
 from agents.schemas.base import ConversationId, Wire
 from conversations.schemas.base import ConversationRef, LongPage, MessageType
 from conversations.wire import View
-from core.pagination import Cursor, Order
+from core.pagination import Order
 
 Name = Annotated[str, Field(max_length=200)]
 
@@ -145,7 +145,11 @@ class MessageQuery(LongPage):
     include_return_message_types: list[MessageType] | None = None
 
     def view(self) -> View:
-        return View(include=_set(self.include_return_message_types))
+        return View(include=_set(self.include_return_message_types), compaction_messages=self._wants_summaries())
+
+    def _wants_summaries(self) -> bool:
+        """Summaries come as user messages, unless a caller names their type."""
+        return "summary_message" in (self.include_return_message_types or ())
 
 
 class ConversationMessageQuery(MessageQuery):
@@ -171,6 +175,7 @@ class AgentMessageQuery(MessageQuery):
     def view(self) -> View:
         return View(
             include=_set(self.include_return_message_types),
+            compaction_messages=self._wants_summaries(),
             use_assistant_message=self.use_assistant_message,
             assistant_tool=self.assistant_message_tool_name,
             assistant_kwarg=self.assistant_message_tool_kwarg,
@@ -188,10 +193,6 @@ class TurnMessageQuery(LongPage):
     """Of a run or a step, the oldest first."""
 
     order: Order = "asc"
-
-
-def cursor_of(query: LongPage) -> Cursor:
-    return Cursor(before=query.before, after=query.after, limit=query.limit or 100, order=query.order)
 
 
 def _set(types: list[MessageType] | None) -> frozenset[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -14,7 +15,6 @@ from conversations.models import Run, RunStatus
 from conversations.schemas.base import LongPage
 from core.ids import id_pattern
 from core.pagination import Cursor
-from providers.usage import Usage
 
 RunId = Annotated[str, Field(pattern=id_pattern("run"))]
 Status = Literal["created", "running", "completed", "failed", "cancelled"]
@@ -60,26 +60,6 @@ class RunOut(Wire):
     step_count: int = 0
 
 
-class PromptTokensDetails(Wire):
-    cached_tokens: int | None = None
-    cache_read_tokens: int | None = None
-    cache_creation_tokens: int | None = None
-
-
-class CompletionTokensDetails(Wire):
-    reasoning_tokens: int | None = None
-
-
-class UsageOut(Wire):
-    """UsageStatistics of the contract. A null detail was not reported by the provider."""
-
-    completion_tokens: int = 0
-    prompt_tokens: int = 0
-    total_tokens: int = 0
-    prompt_tokens_details: PromptTokensDetails | None = None
-    completion_tokens_details: CompletionTokensDetails | None = None
-
-
 class RunMetrics(Wire):
     id: str
     organization_id: str
@@ -107,8 +87,8 @@ class RunQuery(RunFilters, LongPage):
     ascending: bool | None = None
 
     def cursor(self) -> Cursor:
-        order = "asc" if self.ascending else self.order
-        return Cursor(before=self.before, after=self.after, limit=self.rows(), order=order)
+        found = super().cursor()
+        return replace(found, order="asc") if self.ascending else found
 
 
 class ActiveRunQuery(Wire):
@@ -146,28 +126,6 @@ def run_out(run: Run) -> RunOut:
 
 def run_wire(run: Run) -> dict[str, Any]:
     return run_out(run).model_dump(mode="json")
-
-
-def usage_out(usage: Usage) -> UsageOut:
-    return UsageOut(
-        completion_tokens=usage.output,
-        prompt_tokens=usage.prompt,
-        total_tokens=usage.total,
-        prompt_tokens_details=prompt_details(usage),
-        completion_tokens_details=completion_details(usage),
-    )
-
-
-def prompt_details(usage: Usage) -> PromptTokensDetails | None:
-    if usage.cache_read is None and usage.cache_write is None:
-        return None
-    return PromptTokensDetails(
-        cached_tokens=usage.cache_read, cache_read_tokens=usage.cache_read, cache_creation_tokens=usage.cache_write
-    )
-
-
-def completion_details(usage: Usage) -> CompletionTokensDetails | None:
-    return None if usage.reasoning is None else CompletionTokensDetails(reasoning_tokens=usage.reasoning)
 
 
 def run_metrics(run: Run, tools_used: list[str]) -> RunMetrics:

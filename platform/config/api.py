@@ -23,6 +23,7 @@ from accounts.http import BearerKey
 from agents.api import ROUTERS as AGENT_ROUTERS
 from config import api_errors
 from config.api_errors import UnreadableBody, answer
+from conversations.api import ROUTERS as CONVERSATION_ROUTERS
 from core.errors import Unavailable
 
 VERSION = "0.1.0"
@@ -157,5 +158,5 @@ def _ask_parts() -> None:
 
 
 # Each room lists its routers as (prefix, router); the rooms above add theirs here.
-for prefix, router in (*AGENT_ROUTERS,):
+for prefix, router in (*AGENT_ROUTERS, *CONVERSATION_ROUTERS):
     api.add_router(prefix, router)

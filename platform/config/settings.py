@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env as _env
-from console.theme import UNFOLD as UNFOLD
+from console.theme import UNFOLD  # noqa: F401
 
 ENV = _env.load()
 BASE_DIR = _env.ROOT
@@ -51,8 +51,6 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# /v1 has neither sessions nor cookies: it goes through these alone (see config.asgi).
-API_MIDDLEWARE: list[str] = []
 
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"

@@ -13,6 +13,7 @@ import uuid
 import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import redis.asyncio as aioredis
 from django.conf import settings
@@ -115,7 +116,7 @@ class Hub:
 
     async def last_number(self, run_id: str) -> int:
         """The number of the run's newest event, 0 where there is none."""
-        return int(await self._control.hget(head_key(run_id), "seq") or 0)
+        return int(await cast("Any", self._control.hget(head_key(run_id), "seq")) or 0)
 
     async def _ring(self) -> None:
         if self._task is None or self._task.done():
@@ -126,7 +127,7 @@ class Hub:
 
     async def _read(self) -> None:
         while self._streams:
-            cursors = {key: f"{followed.cursor}-0" for key, followed in self._streams.items()}
+            cursors: dict[Any, Any] = {key: f"{followed.cursor}-0" for key, followed in self._streams.items()}
             cursors[self._doorbell] = self._rung
             try:
                 answer = await self._reader.xread(cursors, block=BLOCK_MS)
