@@ -63,7 +63,8 @@ class ClickHouse:
 
     def start(self) -> str:
         run = self.home / "run"
-        run.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run.mkdir(exist_ok=True)
         password = remembered_password(self.home / "password")
         tcp, http_port = free_port(self.home / "port"), free_port(self.home / "http_port")
         digest = hashlib.sha256(password.encode()).hexdigest()

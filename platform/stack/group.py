@@ -20,7 +20,7 @@ class Group:
         self._ended = threading.Event()
         self._follower: threading.Thread | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self, name: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> Child:
         log = self.logs / f"{name}.log"

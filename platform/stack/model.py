@@ -19,6 +19,7 @@ from stack.redis_part import remembered_password
 
 SERVER = str(Path(__file__).with_name("model_server.py"))
 SCRIPTED = "scripted"
+SCRIPTED_HANDLE = "scripted/demo"
 # Where OpenAI-compatible servers of the machine's owner usually answer, and the setting that names each.
 USUAL_SERVERS = (
     ("Ollama", 11434, "OLLAMA_BASE_URL"),
@@ -75,15 +76,21 @@ class LocalModel:
             return found
         return self._start_first(named or _fitting(chat))
 
-    def fetch_embedding(self, models: list[Model] | None = None) -> str:
+    def fetch_embedding(self, wishes: Wishes) -> str:
         """The folder of the embedding model; "" (and a word about it) where it cannot be had."""
-        model = next(model for model in (models or catalogue()) if model.kind == "embedding")
+        model = next(model for model in catalogue() if model.kind == "embedding")
+        folder = self.cache / model.name
+        if importlib.util.find_spec("onnxruntime") is None:
+            self.report("no embedding model: the wheel onnxruntime is not installed")
+            return ""
+        if wishes.wanted == SCRIPTED and not present(model, folder):
+            return ""  # who asks for it wants no download
         try:
             self._fetch(model)
         except StackError as error:
             self.report(f"no embedding model: {error}")
             return ""
-        return str(self.cache / model.name)
+        return str(folder)
 
     def stop(self) -> None:
         if self.child is not None:
@@ -109,7 +116,7 @@ class LocalModel:
             fetch(model, folder, self.progress)
 
     def _serve(self, model: Model) -> Choice:
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         key_file = self.home / "key"
         key, port = remembered_password(key_file), free_port(self.home / "port")
         file = self.cache / model.name / model.files[0].name
@@ -159,7 +166,7 @@ def listed(port: int, key: str = "") -> list[str]:
 
 
 def _scripted(reason: str) -> Choice:
-    return Choice(f"the scripted provider ({reason}): its answers are canned", {})
+    return Choice(f"the scripted provider ({reason}): its answers are canned", {"DEFAULT_MODEL": SCRIPTED_HANDLE})
 
 
 def _fitting(models: list[Model]) -> list[Model]:

@@ -73,7 +73,8 @@ class Stack:
         return self._lock is not None
 
     def start(self) -> Addresses:
-        (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        (self.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
         self._lock = _take(self.data_dir / "stack.lock")
         if self._lock is None:
             self.addresses = self._use_running()

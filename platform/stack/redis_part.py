@@ -38,7 +38,7 @@ class Redis:
 
     def start(self) -> str:
         binary = _binary()
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         password = remembered_password(self.home / "password")
         port = free_port(self.home / "port")
         append = "no" if self.throwaway else "yes"

@@ -39,7 +39,9 @@ def broken_model(cache: Path) -> Model:
 def test_the_user_may_ask_for_the_scripted_provider(local: LocalModel) -> None:
     choice = local.choose(Wishes("scripted", provider="openai"))
     assert "scripted" in choice.said
-    assert choice.env == {}
+    assert choice.env == {"DEFAULT_MODEL": "scripted/demo"}
+    assert local.fetch_embedding(Wishes("scripted")) == ""
+    assert not local.cache.exists()
 
 
 def test_a_handle_becomes_the_default_model(local: LocalModel) -> None:

@@ -76,6 +76,8 @@ def test_addresses_are_found_by_other_processes_and_closed_to_other_users(stack:
     assert addresses.read(stack.data_dir) == stack.addresses
     for name in ("stack.json", "redis/password", "redis/redis.conf", "clickhouse/password", "clickhouse/run/users.xml"):
         assert (stack.data_dir / name).stat().st_mode & 0o077 == 0, name
+    for name in ("redis", "clickhouse", "postgres/cluster", "logs"):
+        assert (stack.data_dir / name).stat().st_mode & 0o077 == 0, name
     assert stack.addresses.redis_url not in repr(stack.addresses)
 
 

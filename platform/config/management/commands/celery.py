@@ -31,7 +31,17 @@ def with_defaults(args: list[str]) -> list[str]:
     if name == "worker":
         # The threads pool, since a step waits for the network; the gossip between workers is of no use here.
         pool = ["-P", "threads", "-c", str(settings.WORKER_CONCURRENCY)]
-        return [name, *pool, "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "warning", *rest]
+        return [
+            "-q",
+            name,
+            *pool,
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "-l",
+            "warning",
+            *rest,
+        ]
     if name == "beat":
-        return [name, "-l", "warning", "--pidfile=", "-s", str(settings.DATA_DIR / "celerybeat"), *rest]
+        return ["-q", name, "-l", "warning", "--pidfile=", "-s", str(settings.DATA_DIR / "celerybeat"), *rest]
     return args

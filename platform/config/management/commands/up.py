@@ -114,7 +114,6 @@ class Run:
             bootstrapped = pool.submit(self._bootstrap)
             self._start_services()
             self.credentials = bootstrapped.result()
-        self._wait_for_web()
 
     @contextmanager
     def _giving_up_at_once(self) -> Iterator[None]:
@@ -133,9 +132,7 @@ class Run:
     def demo(self) -> None:
         if not self.options["no_demo"]:
             self.terminal.say()
-            done = subprocess.run(self._manage("converse"), env=self.child_env, cwd=environment.ROOT, check=False)
-            if done.returncode != 0:
-                raise StackError("The demo conversation failed; the lines above say why. `manage.py doctor` may help.")
+            self._converse()
         self.terminal.say()
         self.terminal.say(_how_to_go_on(self.env, self.credentials))
         self.terminal.say(f"\nReady after {time.monotonic() - self.began:.1f} s.")
@@ -144,9 +141,9 @@ class Run:
         """Until Ctrl-C, `make down`, or a process that ends by itself."""
         self.terminal.say("Ctrl-C stops everything. Logs: " + str(self.logs))
         self.group.follow(self.terminal.line)
-        while (gone := self.group.ended()) is None:
+        while True:
+            self._check_services()
             time.sleep(0.5)
-        raise StackError(f"{gone.program.name} ended by itself. {gone.last_words(20)}")
 
     def stop(self) -> None:
         with _uninterruptible():
@@ -156,6 +153,20 @@ class Run:
                     self.cleanup.close()
             else:
                 self.cleanup.close()
+
+    def _converse(self) -> None:
+        with subprocess.Popen(self._manage("converse"), env=self.child_env, cwd=environment.ROOT) as talk:
+            while talk.poll() is None:
+                if self.group.ended():
+                    talk.terminate()
+                time.sleep(0.05)
+        self._check_services()
+        if talk.returncode != 0:
+            raise StackError("The demo conversation failed; the lines above say why. `manage.py doctor` may help.")
+
+    def _check_services(self) -> None:
+        if gone := self.group.ended():
+            raise StackError(f"{gone.program.name} ended by itself. {gone.last_words(20)}")
 
     def _start_parts(self) -> Stack:
         given = {
@@ -180,9 +191,10 @@ class Run:
         self.cleanup.callback(local.stop)
         provided = [entry["name"] for entry in environment.base_providers(self.env)]
         provider = next((name for name in provided if name not in {"scripted", "minilm"}), "")
-        choice = local.choose(Wishes(self.options["model"], provider))
+        wishes = Wishes(self.options["model"] or self.env.default_model, provider)
+        choice = local.choose(wishes)
         self.terminal.done(f"model: {choice.said}", time.monotonic() - began)
-        return choice, self.env.local_embedding_dir or local.fetch_embedding()
+        return choice, self.env.local_embedding_dir or local.fetch_embedding(wishes)
 
     def _migrate(self, parts: Stack) -> None:
         """Both databases, side by side; skipped where the same migrations already ran on the same embedded parts."""
@@ -200,15 +212,11 @@ class Run:
         return found
 
     def _start_services(self) -> None:
-        for name, arguments in SERVICES:
-            self.group.start(name, self._manage(*arguments), self.child_env, environment.ROOT)
-
-    def _wait_for_web(self) -> None:
-        web = self.group.children[-1]
-        with self.terminal.step("web server, worker, beat, shipper"):
+        with self.terminal.step("web server, worker, beat and shipper"):
+            for name, arguments in SERVICES:
+                web = self.group.start(name, self._manage(*arguments), self.child_env, environment.ROOT)
             web.wait_until(lambda: _healthy(self.env.port) or self.group.ended() is not None, READY_SECONDS)
-        if gone := self.group.ended():
-            raise StackError(f"{gone.program.name} did not start. {gone.last_words(20)}")
+            self._check_services()
 
     def _manage(self, *arguments: str) -> list[str]:
         return [sys.executable, str(environment.ROOT / "manage.py"), *arguments]
@@ -222,8 +230,11 @@ class Run:
             text=True,
             check=False,
         )
+        log = self.logs / f"{arguments[0]}.log"
+        log.write_text(done.stdout + done.stderr if arguments[0] != "bootstrap" else done.stderr)
         if done.returncode != 0:
-            raise StackError(f"`manage.py {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}".rstrip())
+            last = "\n".join(done.stderr.rstrip().splitlines()[-5:])
+            raise StackError(f"`manage.py {' '.join(arguments)}` failed; {log} has it all. Its end:\n{last}")
         return done.stdout
 
 
