@@ -156,13 +156,10 @@ def query_vectors(wanted: Search, context: CallContext) -> dict[str, Sequence[fl
     """The query as a vector for each embedding model of the archives in question: the part that calls models."""
     if not wanted.query.strip():
         return {}
-    handles = _archives(wanted).exclude(embedding=None).exclude(embedding_dim=None)
+    filled = _archives(wanted).exclude(embedding=None).exclude(embedding_dim=None)
+    handles = {handle for handle in filled.values_list("embedding", flat=True) if handle}
     traced = _for_embedding(context)
-    return {
-        handle: embed_texts([wanted.query], handle=handle, context=traced)[0]
-        for handle in sorted(set(handles.values_list("embedding", flat=True)))
-        if handle
-    }
+    return {handle: embed_texts([wanted.query], handle=handle, context=traced)[0] for handle in sorted(handles)}
 
 
 def found(wanted: Search, vectors: Mapping[str, Sequence[float]]) -> list[Hit]:
@@ -223,7 +220,7 @@ def _open_archive(agent_id: str, handle: str | None) -> Archive:
         archive = Archive.objects.create(
             organization_id=agent.organization_id, name=f"{agent.name}'s Archive", embedding=handle
         )
-        archive.agents.add(agent)
+        agent.archives.add(archive)
     return archive
 
 
@@ -236,7 +233,7 @@ def _for_embedding(context: CallContext) -> CallContext:
 
 
 def _touch(archive: Archive) -> None:
-    memory.touch_prompt(archive.agents.values_list("pk", flat=True))
+    memory.touch_prompt(Agent.objects.filter(archives=archive).values_list("pk", flat=True))
 
 
 def _check_text(text: str) -> str:

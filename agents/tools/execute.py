@@ -120,9 +120,10 @@ def _limit(row: Mapping[str, Any], context_window: int | None) -> int:
 
 
 def _lock(planned: Sequence[Planned]) -> None:
-    """Several edits lock their blocks in one order, so that two agents that share blocks never wait for each other."""
+    """Lock the blocks that will be edited, in one order and before any agent: a first call may already lock agents, and
+    two steps that took the same rows in different orders would wait for each other."""
     edits = [(p.context.agent_id, str(p.args[p.tool.edits])) for p in planned if p.tool is not None and p.tool.edits]
-    if len(edits) > 1:
+    if edits and len(planned) > 1:
         memory.lock_agent_blocks(edits[0][0], [label for _, label in edits])
 
 
