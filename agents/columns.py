@@ -119,7 +119,7 @@ def _settings(data: CreateAgent | UpdateAgent) -> dict[str, Any]:
     """What was set of the model's settings, the deprecated spellings included."""
     found = data.model_settings.sparse() if data.model_settings else {}
     old = data.llm_config
-    spelled = {
+    spelled: dict[str, Any] = {
         "max_output_tokens": data.max_tokens or (old and old.max_tokens),
         "temperature": old and old.temperature,
         "parallel_tool_calls": data.parallel_tool_calls,

@@ -36,21 +36,18 @@ def overview(conversation: Conversation) -> ContextWindowOverview:
     spoken = [row for row in rows if row["role"] not in ("system", "summary")]
     tokens["num_tokens_messages"] = sum(_tokens(row, agent.agent_type, agent.timezone) for row in spoken)
     own_limit = conversation.context_window_limit or agent.context_window_limit
-    return ContextWindowOverview(
-        context_window_size_max=min(own_limit or model.context_window, model.context_window),
-        context_window_size_current=sum(tokens.values()),
-        num_messages=len(rows),
-        num_archival_memory=prompt.archival_passages,
-        num_recall_memory=stored.count(),
-        system_prompt=agent.system,
-        core_memory=str(parts["core_memory"]),
-        external_memory_summary=str(parts["external_memory_summary"]),
-        tool_usage_rules=rules_section(prompt) or None,
-        summary_memory=summary,
-        functions_definitions=functions,
-        messages=[stored_message(row) for row in rows],
+    shown: dict[str, Any] = {
         **tokens,
-    )
+        "context_window_size_max": min(own_limit or model.context_window, model.context_window),
+        "context_window_size_current": sum(tokens.values()),
+        "num_messages": len(rows),
+        "num_archival_memory": prompt.archival_passages,
+        "num_recall_memory": stored.count(),
+        "system_prompt": agent.system,
+        "messages": [stored_message(row) for row in rows],
+        **{name: part for name, part in parts.items() if name != "system"},
+    }
+    return ContextWindowOverview(**shown)
 
 
 def stored_message(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +58,7 @@ def stored_message(row: Mapping[str, Any]) -> dict[str, Any]:
     ]
     returns = [_stored_return(item) for item in row["tool_returns"]]
     given = row["approvals"] if isinstance(row["approvals"], list) else []
-    first = next((item for item in given if item.get("type") == "approval"), {})
+    first: Mapping[str, Any] = next((item for item in given if item.get("type") == "approval"), {})
     return {
         "created_by_id": None,
         "last_updated_by_id": None,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from ninja import Router
 
-from agents.api import agent_blocks, agent_tools, agents, blocks, models, tags, tools
+from agents.api import agent_blocks, agent_passages, agent_tools, agents, blocks, models, passages, tags, tools
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", agents.router),
     ("/agents", agent_blocks.router),
     ("/agents", agent_tools.router),
+    ("/agents", agent_passages.router),
     ("/blocks", blocks.router),
     ("/tools", tools.router),
     ("/models", models.router),
+    ("/passages", passages.router),
     ("/tags", tags.router),
 )

@@ -26,7 +26,7 @@ def create_agent(request: ApiRequest, data: CreateAgent) -> HttpResponse:
 @router.get("/", response=list[AgentState])
 def list_agents(request: ApiRequest, query: Query[AgentQuery]) -> HttpResponse:
     rows = find_agents(request.caller, query, request.project_id)
-    return answer_list(states_of(page(rows, query.cursor(), key=query.order_by), query.wanted()))
+    return answer_list(states_of(page(rows, query.cursor(), key=query.key()), query.wanted()))
 
 
 @router.get("/count", response=int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from agents.schemas.model_settings import ModelSettings, ResponseFormat
 from agents.schemas.models import EmbeddingConfig, LLMConfig
 from agents.schemas.tool_rules import ToolRule
 from agents.schemas.tools import ToolOut
-from core.pagination import Order
+from core.pagination import Cursor, Order
 
 Include = Literal[
     "agent.blocks",
@@ -237,8 +238,17 @@ class AgentFilters(Wire):
 
 class AgentQuery(AgentFilters, Including, Page):
     order_by: Literal["created_at", "updated_at", "last_run_completion"] = "created_at"  # type: ignore[assignment]
-    sort_by: str | None = None
+    # Deprecated spellings of order_by and order.
+    sort_by: Literal["created_at", "updated_at", "last_run_completion"] | None = None
     ascending: bool | None = None
+
+    def key(self) -> str:
+        sent = self.order_by if "order_by" in self.model_fields_set else None
+        return sent or self.sort_by or self.order_by
+
+    def cursor(self) -> Cursor:
+        cursor = super().cursor()
+        return replace(cursor, order="asc") if self.ascending and "order" not in self.model_fields_set else cursor
 
 
 class AgentPage(Including, Page):

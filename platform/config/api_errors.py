@@ -118,7 +118,7 @@ def collect(contexts: Iterable[ValidationErrorContext]) -> ValidationError:
     errors: list[dict[str, Any]] = []
     for context in contexts:
         model = context.model
-        flat = model.__ninja_flatten_map_reverse__  # type: ignore[attr-defined]
+        flat = model.__ninja_flatten_map_reverse__
         parameter = getattr(model, "__read_from_single_attr__", None)
         for error in context.pydantic_validation_error.errors(include_url=False):
             loc = flat.get(error["loc"], error["loc"])
