@@ -19,7 +19,7 @@ ALLOWED_HOSTS = [host.strip() for host in ENV.allowed_hosts.split(",")]
 CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in ENV.csrf_trusted_origins.split(",") if origin.strip()]
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # the default one would put its own admin site in the place of ours
     "unfold.contrib.filters",
     "django.contrib.auth",
     "django.contrib.contenttypes",

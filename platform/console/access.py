@@ -64,3 +64,9 @@ def shown_organization_ids(request: HttpRequest) -> list[str] | None:
     """What lists and figures are narrowed to: the picked organization, else all that the user may see."""
     chosen = picked(request)
     return [chosen] if chosen else organization_ids(request)
+
+
+def figure_organizations(request: HttpRequest) -> list[str | None]:
+    """What figures are asked for, one organization at a time; [None]: the whole installation at once."""
+    ids = shown_organization_ids(request)
+    return [None] if ids is None else list(ids)

@@ -15,9 +15,10 @@ from unfold.admin import ModelAdmin, TabularInline
 from accounts.models import Organization
 from console.access import OPERATORS, READERS, Roles, is_superuser, may, organization_ids, picked
 from console.paging import BoundedPaginator
+from core.ids import PrefixedIdField, is_id
 from core.models import Audited
 
-PER_PAGE = 50
+PER_PAGE = 30
 
 
 def scoped(rows: QuerySet[Any], ids: list[str] | None, lookup: str, *, shared: bool = False) -> QuerySet[Any]:
@@ -55,6 +56,8 @@ class OrganizationScopedAdmin(ModelAdmin):
     shared: ClassVar[bool] = False
     read_only: ClassVar[bool] = False
     keep_delete_action: ClassVar[bool] = False
+    # Ids that the search box takes besides the row's own: prefix of the id to the column it stands in.
+    id_lookups: ClassVar[dict[str, str]] = {}
 
     form = ScopedForm
     paginator = BoundedPaginator
@@ -80,7 +83,19 @@ class OrganizationScopedAdmin(ModelAdmin):
         chosen = picked(request)
         if chosen:
             queryset = scoped(queryset, [chosen], self.organization_lookup, shared=self.shared)
+        term = search_term.strip()
+        column = self._column_of(term)
+        if column:
+            return queryset.filter(**{column: term}), False
         return super().get_search_results(request, queryset, search_term)
+
+    def _column_of(self, term: str) -> str:
+        """The column that holds ids like this one; "" for a term that is no id."""
+        prefix = term.partition("-")[0]
+        if not is_id(prefix, term):
+            return ""
+        own = isinstance(self.opts.pk, PrefixedIdField) and self.opts.pk.prefix == prefix
+        return "pk" if own else self.id_lookups.get(prefix, "")
 
     def organization_of(self, obj: Model) -> str | None:
         value: Any = obj

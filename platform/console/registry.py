@@ -1,4 +1,4 @@
-"""Where the rooms above hang their own pages, home panels and names into the console, so that it imports none of them."""
+"""Where the rooms above hang pages, home panels and names into the console, which imports none of them."""
 
 from __future__ import annotations
 

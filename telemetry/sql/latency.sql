@@ -5,6 +5,6 @@ SELECT
     quantileOrNull(0.5)(t.ttft_ms) AS ttft_p50
 FROM llm_traces AS t
 WHERE {scope}
-    AND t.created_at >= {start:DateTime64(3, 'UTC')}
-    AND t.created_at < {end:DateTime64(3, 'UTC')}
+    AND t.created_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+    AND t.created_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
     AND t.is_error = 0

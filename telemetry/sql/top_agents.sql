@@ -7,8 +7,8 @@ SELECT
     countIf(isNull(t.cost_usd)) AS unpriced
 FROM llm_traces AS t
 WHERE {scope}
-    AND t.created_at >= {start:DateTime64(3, 'UTC')}
-    AND t.created_at < {end:DateTime64(3, 'UTC')}
+    AND t.created_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+    AND t.created_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
     AND t.agent_id != ''
 GROUP BY t.agent_id
 ORDER BY cost DESC, calls DESC, t.agent_id

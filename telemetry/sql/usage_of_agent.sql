@@ -9,7 +9,7 @@ SELECT
 FROM llm_traces AS t
 WHERE {scope}
     AND t.agent_id = {agent_id:String}
-    AND t.created_at >= {start:DateTime64(3, 'UTC')}
-    AND t.created_at < {end:DateTime64(3, 'UTC')}
+    AND t.created_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
+    AND t.created_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
 GROUP BY day, t.model
 ORDER BY day, t.model

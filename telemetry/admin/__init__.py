@@ -1,0 +1,5 @@
+"""Traces and figures in the admin, read from ClickHouse."""
+
+from telemetry.admin import home, traces
+
+__all__ = ["home", "traces"]
