@@ -59,10 +59,6 @@ class Settings:
             merged |= known
         return cls(**merged)
 
-    @property
-    def by_agent(self) -> bool:
-        return is_self(self.mode)
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -86,11 +82,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class SummaryCall:
-    """What to ask. `by_agent`: of the agent's own model; otherwise of the first of `summarizers` that exists."""
+    """What to ask: of the agent's own model in the self modes, else of the first of `summarizers` that answers."""
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
-    by_agent: bool
 
 
 def is_self(mode: str) -> bool:
@@ -153,14 +148,14 @@ def summary_call(
     instructions = settings.prompt or text(f"summary_{mode}")
     if is_self(mode):
         ask = f"{instructions}\n\n{sentences('summary')['request']}"
-        return SummaryCall((*messages, _said("user", ask)), tuple(tools), by_agent=True)
+        return SummaryCall((*messages, _said("user", ask)), tuple(tools))
     wrapped = sentences("summary")["transcript"].format(
         transcript=transcript(messages[1:], int(window * TRANSCRIPT_SHARE * CHARS_PER_TOKEN))
     )
     if settings.prompt_acknowledgement:
         acknowledged = _said("assistant", sentences("summary")["acknowledgement"])
-        return SummaryCall((_said("user", instructions), acknowledged, _said("user", wrapped)), (), by_agent=False)
-    return SummaryCall((_said("system", instructions), _said("user", wrapped)), (), by_agent=False)
+        return SummaryCall((_said("user", instructions), acknowledged, _said("user", wrapped)), ())
+    return SummaryCall((_said("system", instructions), _said("user", wrapped)), ())
 
 
 def finish_summary(settings: Settings, answer: str) -> str:

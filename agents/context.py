@@ -161,15 +161,6 @@ def pack_summary(summary: str, at: datetime, timezone: str = "UTC", stats: Mappi
     return json.dumps(packed, indent=2, ensure_ascii=False)
 
 
-def pack_user_message(text: str, at: datetime, timezone: str = "UTC") -> str:
-    """A user's text as the old agent types see it."""
-    return _packed_text(text, to_local(at, timezone))
-
-
-def pack_tool_return(content: str, *, is_error: bool, at: datetime, timezone: str = "UTC") -> str:
-    return _packed_return(content, is_error, to_local(at, timezone))
-
-
 def to_part(stored: Mapping[str, Any]) -> Part:
     """One part of `Message.content`, the JSON column."""
     kind = stored["type"]

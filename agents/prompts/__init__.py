@@ -31,11 +31,8 @@ def sentences(group: str) -> dict[str, Any]:
     return dict(tomllib.loads((_HERE / "sentences.toml").read_text(encoding="utf-8"))[group])
 
 
-def default_system(agent_type: str) -> str:
-    """The system prompt of an agent that was made without one."""
+def default_system(agent_type: str, *, enable_sleeptime: bool = False) -> str:
+    """The system prompt of an agent that was made without one; `enable_sleeptime`: another one tends its memory."""
+    if enable_sleeptime and agent_type in ("memgpt_agent", "memgpt_v2_agent"):
+        return text("system_sleeptime_chat")
     return text(_SYSTEM[agent_type])
-
-
-def default_system_of_chat_with_sleeptime() -> str:
-    """For an agent whose memory another one tends."""
-    return text("system_sleeptime_chat")

@@ -36,12 +36,7 @@ def test_the_contracts_defaults_hold_unless_agent_or_call_says_otherwise():
     )
     of_agent = {"mode": "all", "model": "openai/small", "clip_chars": None, "prompt": None}
     merged = Settings.parse(of_agent, {"mode": "self_compact_all"})
-    assert (merged.mode, merged.model, merged.clip_chars, merged.by_agent) == (
-        "self_compact_all",
-        "openai/small",
-        None,
-        True,
-    )
+    assert (merged.mode, merged.model, merged.clip_chars) == ("self_compact_all", "openai/small", None)
 
 
 def test_a_context_is_full_above_nine_tenths_of_its_window():
@@ -194,7 +189,6 @@ def test_the_agents_own_model_gets_the_same_prefix_and_one_request_behind_it(mod
     call = summary_call(Settings(mode=mode), mode, CHAT, TOOLS, 10_000)
     assert call.messages[:-1] == CHAT
     assert call.tools == TOOLS
-    assert call.by_agent is True
     assert call.messages[-1].role == "user"
     assert call.messages[-1].text.startswith(text(f"summary_{mode}"))
 
@@ -207,7 +201,7 @@ def test_another_model_gets_instructions_and_a_transcript_without_the_system_pro
     assert "You are Sam." not in wrapped.text
     assert "user: My name is Ada.\n\nassistant: Noted.\nassistant calls memory_insert(" in wrapped.text
     assert "memory_insert returns: OK" in wrapped.text
-    assert (call.tools, call.by_agent) == ((), False)
+    assert call.tools == ()
 
 
 def test_an_own_prompt_and_an_acknowledgement_are_used_where_asked_for():

@@ -146,6 +146,8 @@ def test_times_are_in_the_agents_zone_and_an_unknown_zone_is_utc():
 @pytest.mark.parametrize("agent_type", AgentType.values)
 def test_every_agent_type_has_a_prompt_of_its_own_to_begin_with(agent_type):
     assert default_system(agent_type).startswith("<base_instructions>")
+    tended = default_system(agent_type, enable_sleeptime=True)
+    assert (tended != default_system(agent_type)) is (agent_type in ("memgpt_agent", "memgpt_v2_agent"))
 
 
 def row(role: str, **fields) -> dict:
