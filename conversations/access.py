@@ -44,25 +44,21 @@ def get_conversation(caller: Caller, conversation_id: str) -> Conversation:
 
 
 def conversation_ref(caller: Caller, value: str, agent_id: str | None = None) -> Conversation:
-    """The conversation, with its agent, that `conv-…`, `default` (of `agent_id`) or `agent-…` (its default) names."""
-    rows = conversations_of(caller).select_related("agent")
-    agent_id = _default_of(value, agent_id)
-    if agent_id is None:
-        return _one(rows, value, "Conversation")
-    found = rows.filter(agent_id=agent_id, is_default=True).first()
+    """The conversation, with its agent, that `conv-…`, `default` (of `agent_id`) or `agent-…` (its default) names.
+
+    `agent_id` with a `conv-…`: a conversation of another agent is not found.
+    """
+    found = _named(conversations_of(caller).select_related("agent"), value, agent_id).first()
     if found is None:
-        raise _missing("Agent", agent_id)
+        raise _unknown(value, agent_id)
     return found
 
 
 def conversation_id_of(caller: Caller, value: str, agent_id: str | None = None) -> str:
     """Like `conversation_ref`, where the row itself is not needed."""
-    ids = conversations_of(caller).values_list("pk", flat=True)
-    agent_id = _default_of(value, agent_id)
-    named = ids.filter(pk=value) if agent_id is None else ids.filter(agent_id=agent_id, is_default=True)
-    found = named.first()
+    found = _named(conversations_of(caller), value, agent_id).values_list("pk", flat=True).first()
     if found is None:
-        raise _missing("Conversation", value) if agent_id is None else _missing("Agent", agent_id)
+        raise _unknown(value, agent_id)
     return found
 
 
@@ -92,17 +88,22 @@ def check_step(caller: Caller, step_id: str) -> None:
         raise _missing("Step", step_id)
 
 
-def _default_of(value: str, agent_id: str | None) -> str | None:
-    """The agent whose default conversation is meant; None where `value` is the id of a conversation."""
+def _named(rows: QuerySet[Conversation], value: str, agent_id: str | None) -> QuerySet[Conversation]:
     if is_id("conv", value):
-        return None
+        return rows.filter(pk=value) if agent_id is None else rows.filter(pk=value, agent_id=agent_id)
     if is_id("agent", value):
-        return value
+        return rows.filter(agent_id=value, is_default=True)
     if value != DEFAULT:
         raise Invalid(f"conversation_id: “{value}” is neither conv-<uuid4>, agent-<uuid4> nor “{DEFAULT}”.")
     if agent_id is None:
         raise BadInput(f"The conversation “{DEFAULT}” needs an agent_id.")
-    return agent_id
+    return rows.filter(agent_id=agent_id, is_default=True)
+
+
+def _unknown(value: str, agent_id: str | None) -> NotFound:
+    if is_id("conv", value):
+        return _missing("Conversation", value)
+    return _missing("Agent", value if is_id("agent", value) else agent_id or value)
 
 
 def _one(rows: QuerySet[M], row_id: str, noun: str) -> M:

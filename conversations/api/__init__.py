@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ninja import Router
 
-from conversations.api import context, messages
+from conversations.api import context, conversations, lists, messages, runs, steps
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", messages.agents_router),
     ("/agents", context.router),
-    ("/conversations", messages.conversations_router),
-    ("/runs", messages.runs_router),
+    ("/conversations", conversations.router),
+    ("/messages", lists.messages_router),
+    ("/runs", runs.router),
+    ("/steps", steps.router),
+    ("/telemetry", steps.telemetry_router),
 )

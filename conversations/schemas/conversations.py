@@ -54,6 +54,10 @@ class CreateConversation(Wire):
             raise ValueError("not supported in this version: leave it out")
         return value
 
+    def columns(self) -> dict[str, Any]:
+        sent = self.model_dump(exclude={"isolated_block_labels", "model_settings"})
+        return sent | {"model_settings": self.model_settings.sparse() if self.model_settings else None}
+
 
 class UpdateConversation(Wire):
     """Only the fields that are sent are changed; null clears."""

@@ -6,6 +6,7 @@ would cost more than making them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field
 from agents.schemas.base import ConversationId, Wire
 from conversations.schemas.base import ConversationRef, LongPage, MessageType
 from conversations.wire import View
-from core.pagination import Order
+from core.pagination import Cursor, Order
 
 Name = Annotated[str, Field(max_length=200)]
 
@@ -144,6 +145,10 @@ class MessageQuery(LongPage):
 
     include_return_message_types: list[MessageType] | None = None
 
+    def newest_last(self) -> bool:
+        """Whether the page, read newest first, is turned round."""
+        return False
+
     def view(self) -> View:
         return View(include=_set(self.include_return_message_types), compaction_messages=self._wants_summaries())
 
@@ -160,11 +165,21 @@ class ConversationMessageQuery(MessageQuery):
     include_err: bool | None = None
 
 
-class AgentMessageQuery(MessageQuery):
+class _Chronological(MessageQuery):
     """Without `order`, as the retired server did it: the newest messages, the oldest of them first. A cursor then goes
     by time: `before` an id the messages just before it, `after` an id those just after it."""
 
     order: Order | None = None  # type: ignore[assignment]
+
+    def cursor(self) -> Cursor:
+        order = self.order or ("asc" if self.before or self.after else "desc")
+        return Cursor(before=self.before, after=self.after, limit=self.limit or 100, order=order)
+
+    def newest_last(self) -> bool:
+        return self.order is None and not (self.before or self.after)
+
+
+class AgentMessageQuery(_Chronological):
     conversation_id: ConversationRef | None = None
     group_id: str | None = None
     include_err: bool | None = None
@@ -173,23 +188,21 @@ class AgentMessageQuery(MessageQuery):
     assistant_message_tool_kwarg: Name = "message"
 
     def view(self) -> View:
-        return View(
-            include=_set(self.include_return_message_types),
-            compaction_messages=self._wants_summaries(),
+        return replace(
+            super().view(),
             use_assistant_message=self.use_assistant_message,
             assistant_tool=self.assistant_message_tool_name,
             assistant_kwarg=self.assistant_message_tool_kwarg,
         )
 
 
-class AllMessageQuery(MessageQuery):
-    """Of all conversations. Without `order` as with one agent's messages."""
+class AllMessageQuery(_Chronological):
+    """Of all conversations of the organization."""
 
-    order: Order | None = None  # type: ignore[assignment]
     conversation_id: ConversationId | None = None
 
 
-class TurnMessageQuery(LongPage):
+class TurnMessageQuery(MessageQuery):
     """Of a run or a step, the oldest first."""
 
     order: Order = "asc"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import F, Model, Q, QuerySet
 
 from core.errors import NotFound
 
 Order = Literal["asc", "desc"]
 M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,8 @@ class Cursor:
     order: Order = "desc"
 
 
-def page(rows: QuerySet[M], cursor: Cursor, *, key: str = "created_at", tie: str = "pk") -> list[M]:
-    """One page of `rows`. Raises NotFound for a cursor id that is not among them."""
+def page(rows: QuerySet[M, R], cursor: Cursor, *, key: str = "created_at", tie: str = "pk") -> list[R]:
+    """One page of `rows`, as they come (models, `.values()`). Raises NotFound for a cursor id not among them."""
     descending = cursor.order == "desc"
     if cursor.after:
         rows = rows.filter(_beyond(rows, cursor.after, key, tie, later=not descending))
@@ -33,14 +35,26 @@ def page(rows: QuerySet[M], cursor: Cursor, *, key: str = "created_at", tie: str
     # `before` without `after` means the page that ends just before that item: read backwards, then turn round.
     backwards = bool(cursor.before and not cursor.after)
     downwards = descending != backwards
-    ordered = rows.order_by(
-        F(key).desc(nulls_last=True) if downwards else F(key).asc(nulls_first=True), f"-{tie}" if downwards else tie
-    )
+    ordered = rows.order_by(_by(rows, key, downwards), f"-{tie}" if downwards else tie)
     items = list(ordered[: cursor.limit] if cursor.limit else ordered)
     return items[::-1] if backwards else items
 
 
-def _beyond(rows: QuerySet[Any], item_id: str, key: str, tie: str, *, later: bool) -> Q:
+def _by(rows: QuerySet[Any, Any], key: str, downwards: bool) -> Any:
+    """No word about nulls where there are none: PostgreSQL would not use the index for the order."""
+    if not _nullable(rows, key):
+        return f"-{key}" if downwards else key
+    return F(key).desc(nulls_last=True) if downwards else F(key).asc(nulls_first=True)
+
+
+def _nullable(rows: QuerySet[Any, Any], key: str) -> bool:
+    try:
+        return bool(rows.model._meta.get_field(key).null)
+    except FieldDoesNotExist:  # of a joined table, or computed
+        return True
+
+
+def _beyond(rows: QuerySet[Any, Any], item_id: str, key: str, tie: str, *, later: bool) -> Q:
     at = rows.filter(pk=item_id).values_list(key, tie).first()
     if at is None:
         raise NotFound(f"The cursor “{item_id}” is not an item of this list.")
@@ -50,5 +64,6 @@ def _beyond(rows: QuerySet[Any], item_id: str, key: str, tie: str, *, later: boo
         beyond_null = Q(**{f"{key}__isnull": False}) if later else Q()
         same_null = Q(**{f"{key}__isnull": True, f"{tie}__{sign}": tie_value})
         return beyond_null | same_null if later else same_null
-    beyond = Q(**{f"{key}__{sign}": value}) | Q(**{key: value, f"{tie}__{sign}": tie_value})
-    return beyond if later else beyond | Q(**{f"{key}__isnull": True})
+    # The first condition follows from the second; it is what an index can begin at.
+    beyond = Q(**{f"{key}__{sign}e": value}) & (Q(**{f"{key}__{sign}": value}) | Q(**{f"{tie}__{sign}": tie_value}))
+    return beyond if later or not _nullable(rows, key) else beyond | Q(**{f"{key}__isnull": True})
