@@ -63,8 +63,10 @@ class Api(NinjaAPI):
         return api_errors.collect(error_contexts)
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
-        room, view = operation.view_func.__module__.rsplit(".", 1)[-1], operation.view_func.__name__
-        return f"{room}.{view}"
+        view = operation.view_func
+        name = f"{view.__module__.rsplit('.', 1)[-1]}.{view.__name__}"
+        declared = view._ninja_operation.path  # type: ignore[attr-defined]
+        return name if declared == operation.path else f"{name}.alias"  # one view may stand at two paths
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         routes = [_either_slash(route) for route in super()._get_urls() if isinstance(route, URLPattern)]

@@ -121,9 +121,11 @@ def collect(contexts: Iterable[ValidationErrorContext]) -> ValidationError:
         flat = model.__ninja_flatten_map_reverse__
         parameter = getattr(model, "__read_from_single_attr__", None)
         for error in context.pydantic_validation_error.errors(include_url=False):
-            loc = flat.get(error["loc"], error["loc"])
+            loc = error["loc"]
             if parameter and loc[:1] == (parameter,):
                 loc = loc[1:]
+            elif len(loc) > 1 and loc[:2] in flat:  # a field of a group of parameters
+                loc = (*flat[loc[:2]], *loc[2:])
             errors.append({**error, "source": model.__ninja_param_source__, "loc": loc})
     return ValidationError(errors)
 

@@ -1,0 +1,112 @@
+"""The API's own description: every route with its shapes, and documentation that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.test import Client
+
+METHODS = {"get", "post", "patch", "put", "delete"}
+# Routes of Letta's V1 that this version serves, as its SDK calls them.
+OURS = """
+get /v1/health/
+get /v1/models/
+get /v1/models/embedding
+post /v1/agents/
+get /v1/agents/
+get /v1/agents/count
+get /v1/agents/{agent_id}
+patch /v1/agents/{agent_id}
+delete /v1/agents/{agent_id}
+post /v1/agents/{agent_id}/recompile
+get /v1/agents/{agent_id}/context
+get /v1/agents/{agent_id}/core-memory
+get /v1/agents/{agent_id}/core-memory/blocks
+get /v1/agents/{agent_id}/core-memory/blocks/{block_label}
+patch /v1/agents/{agent_id}/core-memory/blocks/{block_label}
+patch /v1/agents/{agent_id}/core-memory/blocks/attach/{block_id}
+patch /v1/agents/{agent_id}/core-memory/blocks/detach/{block_id}
+get /v1/agents/{agent_id}/tools
+patch /v1/agents/{agent_id}/tools/attach/{tool_id}
+patch /v1/agents/{agent_id}/tools/detach/{tool_id}
+post /v1/agents/{agent_id}/archival-memory
+get /v1/agents/{agent_id}/archival-memory
+get /v1/agents/{agent_id}/archival-memory/search
+delete /v1/agents/{agent_id}/archival-memory/{memory_id}
+post /v1/passages/search
+post /v1/blocks/
+get /v1/blocks/
+get /v1/blocks/count
+get /v1/blocks/{block_id}
+patch /v1/blocks/{block_id}
+delete /v1/blocks/{block_id}
+get /v1/blocks/{block_id}/agents
+get /v1/tools/
+get /v1/tools/count
+get /v1/tools/{tool_id}
+get /v1/tags/
+""".split("\n")
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    from config.api import api
+
+    return dict(api.get_openapi_schema())
+
+
+@pytest.fixture
+def operations(described: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{method} {path}": operation
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    }
+
+
+@pytest.mark.parametrize("route", [line for line in OURS if line])
+def test_a_route_is_described(operations: dict[str, Any], route: str) -> None:
+    assert route in operations
+
+
+def test_every_answer_of_a_route_has_a_shape(operations: dict[str, Any]) -> None:
+    plain = {name for name in operations if name.startswith("delete ")}
+    bare = [
+        name
+        for name, operation in operations.items()
+        if name not in plain and "stream" not in name and 200 not in operation["responses"]
+    ]
+    assert bare == []
+
+
+def test_operation_ids_are_unique(operations: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for operation in operations.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_route_but_health_wants_a_key(operations: dict[str, Any]) -> None:
+    without = {name for name, operation in operations.items() if not operation.get("security")}
+    assert without == {"get /v1/health/", "get /v1/ready/"}
+
+
+def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
+    named = set(re.findall(r"#/components/schemas/([\w.\-\[\]]+)", str(described)))
+    assert named <= set(described["components"]["schemas"])
+    assert "AgentState" in named
+
+
+def test_the_documentation_loads_nothing_from_elsewhere() -> None:
+    page = Client().get("/v1/docs").content.decode()
+    assets = re.findall(r"(?:src|href)=\"([^\"]+)\"", page)
+    assert assets
+    assert [asset for asset in assets if not asset.startswith("/static/")] == []
+    for asset in assets:
+        assert finders.find(asset.removeprefix("/static/")), asset
+
+
+def test_the_description_is_served_without_a_key() -> None:
+    assert Client().get("/v1/openapi.json").json()["info"]["title"] == "Perennial"
