@@ -83,7 +83,7 @@ def check_project(caller: Caller, project_id: str | None) -> None:
 
 
 def _one(rows: QuerySet[M], row_id: str, noun: str) -> M:
-    row = rows.filter(pk=row_id).first()
+    row = next(iter(rows.filter(pk=row_id).order_by()), None)
     if row is None:
         raise _missing(noun, row_id)
     return row

@@ -53,7 +53,8 @@ def create_agent(caller: Caller, data: CreateAgent) -> AgentParts:
     AgentBlock.objects.bulk_create([AgentBlock(agent=agent, block=block, label=block.label) for block in blocks])
     AgentTool.objects.bulk_create([AgentTool(agent=agent, tool=tool) for tool in tools])
     initial = data.initial_message_sequence
-    message_ids = threads().open_default(agent, None if initial is None else [m.model_dump() for m in initial], caller)
+    first = None if initial is None else [message.model_dump() for message in initial]
+    message_ids = threads().open_default(agent, blocks, first, caller)
     return AgentParts(agent, blocks, tools, message_ids)
 
 

@@ -65,7 +65,7 @@ def create_block(organization_id: str, new: NewBlock, actor: Actor) -> Block:
     return create_blocks(organization_id, [new], actor)[0]
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def create_blocks(organization_id: str, new: Sequence[NewBlock], actor: Actor) -> list[Block]:
     """Two queries, however many blocks."""
     by = None if actor.kind == RevisionActor.AGENT else actor.id or None

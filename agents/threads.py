@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from accounts.access import Caller
-from agents.models import Agent
+from agents.models import Agent, Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,11 @@ class FoundMessage:
 
 
 class Threads(Protocol):
-    def open_default(self, agent: Agent, initial: Sequence[dict[str, Any]] | None, caller: Caller) -> list[str]:
-        """Make the agent's default conversation with its compiled system message and, where given, first messages
-        (role, content). Returns the ids of the messages in context."""
+    def open_default(
+        self, agent: Agent, blocks: Sequence[Block], initial: Sequence[dict[str, Any]] | None, caller: Caller
+    ) -> list[str]:
+        """Make a new agent's default conversation with its compiled system message, which shows `blocks`, and, where
+        given, first messages (role, content). Returns the ids of the messages in context."""
 
     def message_ids(self, agent_ids: Iterable[str]) -> dict[str, list[str]]:
         """Ids of the messages in context of each agent's default conversation, the system message first. One query."""

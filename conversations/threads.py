@@ -10,7 +10,7 @@ from django.db import connection, transaction
 
 from accounts.access import Caller
 from agents.context import compile_system_prompt
-from agents.models import Agent
+from agents.models import Agent, Block
 from agents.threads import FoundMessage, MessageSearch
 from conversations import wire
 from conversations.models import Conversation, Message, Role
@@ -30,10 +30,14 @@ GROUP BY conversation.agent_id
 """
 
 
-def system_row(conversation: Conversation) -> Message:
-    """The first message of a conversation, compiled for the agent as it is now; to be saved with `compiled_version`."""
+def system_row(conversation: Conversation, new_with: Sequence[Block] | None = None) -> Message:
+    """The first message of a conversation, compiled for the agent as it is now; to be saved with `compiled_version`.
+
+    `new_with`: the blocks of an agent that was just made; nothing is asked of the database then.
+    """
     agent = conversation.agent
-    text = compile_system_prompt(prompt_input(conversation, agent, _provider_type(conversation, agent), 1))
+    prompt = prompt_input(conversation, agent, _provider_type(conversation, agent), 1, new_with)
+    text = compile_system_prompt(prompt)
     return Message(
         organization_id=conversation.organization_id,
         agent_id=agent.pk,
@@ -55,8 +59,10 @@ def _provider_type(conversation: Conversation, agent: Agent) -> str:
 class ConversationThreads:
     """See `agents.threads.Threads`."""
 
-    @transaction.atomic
-    def open_default(self, agent: Agent, initial: Sequence[dict[str, Any]] | None, caller: Caller) -> list[str]:
+    @transaction.atomic(savepoint=False)
+    def open_default(
+        self, agent: Agent, blocks: Sequence[Block], initial: Sequence[dict[str, Any]] | None, caller: Caller
+    ) -> list[str]:
         messages = list(initial or ())
         conversation = Conversation(
             organization_id=agent.organization_id,
@@ -68,7 +74,7 @@ class ConversationThreads:
             compiled_version=agent.prompt_version,
         )
         conversation.save(force_insert=True)
-        rows = [system_row(conversation)]
+        rows = [system_row(conversation, blocks)]
         rows += [_initial(conversation, seq, message) for seq, message in enumerate(messages, 1)]
         Message.objects.bulk_create(rows)
         return [row.pk for row in rows]

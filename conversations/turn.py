@@ -13,7 +13,7 @@ from django.db.models import Count
 from agents.context import BlockView, PromptInput, compile_system_prompt, wants_line_numbers
 from agents.loop import Turn
 from agents.model_calls import CallContext
-from agents.models import Agent, AgentBlock, AgentTool, Passage
+from agents.models import Agent, AgentBlock, AgentTool, Block, Passage
 from agents.tool_rules import Called, Rules
 from agents.tools.base import ToolContext
 from agents.tools.execute import Offer
@@ -241,13 +241,21 @@ def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedMo
     return True
 
 
-def prompt_input(conversation: Conversation, agent: Agent, provider_type: str, in_context: int) -> PromptInput:
-    """What the system prompt of a conversation shows now: three queries."""
-    attached = AgentBlock.objects.filter(agent=agent).select_related("block").order_by("attached_at", "id")
-    blocks = tuple(
-        BlockView(a.block.label, a.block.description, a.block.value, a.block.limit, a.block.read_only) for a in attached
-    )
-    passages = Passage.objects.filter(archive__agents=agent).aggregate(count=Count("id"))["count"]
+def prompt_input(
+    conversation: Conversation,
+    agent: Agent,
+    provider_type: str,
+    in_context: int,
+    new_with: Sequence[Block] | None = None,
+) -> PromptInput:
+    """What the system prompt of a conversation shows now: three queries, none for a new agent with these blocks."""
+    if new_with is None:
+        attached = AgentBlock.objects.filter(agent=agent).select_related("block").order_by("attached_at", "id")
+        shown: Sequence[Block] = [link.block for link in attached]
+        passages = Passage.objects.filter(archive__agents=agent).aggregate(count=Count("id"))["count"]
+    else:
+        shown, passages = new_with, 0
+    blocks = tuple(BlockView(b.label, b.description, b.value, b.limit, b.read_only) for b in shown)
     tags = Passage.objects.filter(archive__agents=agent).exclude(tags=[]).values_list("tags", flat=True)
     return PromptInput(
         agent_id=agent.pk,

@@ -39,11 +39,9 @@ def caller_of_key(secret: str) -> Caller:
     parts = secret.split("_", 2)
     if len(parts) != 3 or parts[0] != "pn":
         raise Unauthenticated("The API key is not of the form pn_<prefix>_<secret>: copy it whole.")
-    row = (
-        ApiKey.objects.filter(prefix=parts[1], user__is_active=True)
-        .values_list("id", "hash", "organization_id", "user_id", "project_id", "scopes", "expires_at", "revoked_at")
-        .first()
-    )
+    columns = ("id", "hash", "organization_id", "user_id", "project_id", "scopes", "expires_at", "revoked_at")
+    rows = ApiKey.objects.filter(prefix=parts[1], user__is_active=True).order_by().values_list(*columns)
+    row = next(iter(rows), None)
     if row is None or not hmac.compare_digest(row[1], hash_key(secret)):
         raise Unauthenticated("No such API key: create one in the admin under API keys.")
     key_id, _, organization_id, user_id, project_id, scopes, expires_at, revoked_at = row
