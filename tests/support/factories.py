@@ -72,7 +72,9 @@ def say(conversation: Conversation, role: str, text: str = "", **fields: Any) ->
 
 def make_run(conversation: Conversation, **fields: Any) -> Run:
     ended = fields.get("status") not in (RunStatus.QUEUED, RunStatus.RUNNING)
+    created_at = now()
     known = {
+        "created_at": created_at,
         "status": RunStatus.COMPLETED,
         "stop_reason": "end_turn" if ended else None,
         "trace_id": f"{next(_numbers):032x}",
@@ -80,7 +82,7 @@ def make_run(conversation: Conversation, **fields: Any) -> Run:
         "cost_usd": COST if ended else None,
         "step_count": 1 if ended else 0,
         "ttft_ms": 12 if ended else None,
-        "completed_at": now() + timedelta(milliseconds=250) if ended else None,
+        "completed_at": created_at + timedelta(milliseconds=250) if ended else None,
     }
     return Run.objects.create(
         organization_id=conversation.organization_id,
