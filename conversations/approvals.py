@@ -39,7 +39,7 @@ def resume(work: Work) -> list[Row]:
         returned = {item["tool_call_id"]: item for item in execute.apply(planned)}
         returned |= {call.id: _given(call, given[call.id]) for call in calls if call.id not in returned}
         rows = [
-            new_row(work, **sent, step_id=request["step_id"], group_id=request["id"]),
+            new_row(work, **sent | {"step_id": request["step_id"], "group_id": request["id"]}),
             new_row(work, role="tool", tool_returns=[returned[call.id] for call in calls], step_id=request["step_id"]),
         ]
         store(work.conversation, rows)

@@ -163,7 +163,7 @@ class Live:
 
     def stop(self) -> None:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda child: child.stop(10), self.children.values()))
+            list(pool.map(lambda child: child.stop(3), self.children.values()))
         self.clickhouse.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
