@@ -14,14 +14,13 @@ import orjson
 
 from providers.catalog import preset_of
 from providers.clients.base import Credential
-from providers.clients.openai_chat import transport_for
-from providers.clients.transport import Transport
 from providers.errors import BadRequest, BadResponse
 from providers.hashing import hashed
 from providers.usage import Usage
 from providers.usage_extract import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
+    from providers.clients.transport import Transport
     from providers.minilm import MiniLM
 
 TIMEOUT_S = 60.0
@@ -71,6 +70,8 @@ def _load(directory: str) -> MiniLM:
 
 @lru_cache(maxsize=256)
 def _transport(credential: Credential) -> Transport:
+    from providers.clients.openai_chat import transport_for  # here: the SDK takes half a second to import
+
     return transport_for(credential)
 
 

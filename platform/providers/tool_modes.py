@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import threading
 
-from providers.catalog import bare, constrained_models
+from providers.catalog import ModelInfo, bare, constrained_models
 from providers.clients.base import CONSTRAINED, NATIVE, Credential, client_for
 
 _probed: dict[tuple[str | None, str], str] = {}
 _lock = threading.Lock()
 
 
-def tool_mode_of(credential: Credential, model: str) -> str:
-    """As probed in this process, else as known of the model."""
-    probed = _probed.get((credential.base_url, model))
+def tool_mode_of(credential: Credential, info: ModelInfo) -> str:
+    """As probed in this process, else as its server says, else as known of the model."""
+    probed = _probed.get((credential.base_url, info.name))
     if probed is not None:
         return probed
-    name = bare(model)
+    if info.tool_mode == CONSTRAINED:
+        return CONSTRAINED
+    name = bare(info.name)
     return CONSTRAINED if any(part in name for part in constrained_models()) else NATIVE
 
 

@@ -331,7 +331,7 @@ def test_model_lists_of_every_shape_are_read(fake_server: FakeServer) -> None:
     rows = [
         {"id": "vllm-model", "max_model_len": 4000},
         {"id": "openrouter/model", "context_length": 5000, "top_provider": {"context_length": 4500}},
-        {"id": "llamacpp", "meta": {"n_ctx_train": 6000}},
+        {"id": "llamacpp", "meta": {"n_ctx_train": 60000, "n_ctx": 6000}},
         {"id": "plain"},
         {"id": "nomic-embed-text:latest"},
         {"id": "whisper-1"},
@@ -343,6 +343,7 @@ def test_model_lists_of_every_shape_are_read(fake_server: FakeServer) -> None:
     found = {model.name: (model.kind, model.context_window) for model in models}
     assert found["vllm-model"] == ("llm", 4000)
     assert found["openrouter/model"] == ("llm", 5000)
+    assert found["llamacpp"] == ("llm", 6000)
     assert found["nomic-embed-text:latest"][0] == "embedding"
     assert set(found) == {
         "vllm-model",

@@ -12,6 +12,7 @@ import openai
 from providers.catalog import ModelInfo, describe, is_chat_model, is_reasoning_model, preset_of
 from providers.clients import openai_chat_wire
 from providers.clients.base import Credential
+from providers.clients.local_servers import enriched
 from providers.clients.openai_chat_read import ChatReader
 from providers.clients.openai_models import listed
 from providers.clients.reading import said
@@ -73,7 +74,8 @@ def transport_for(credential: Credential) -> Transport:
 
 def list_openai_models(transport: Transport, provider_type: str) -> list[ModelInfo]:
     raw = transport.get("/models", LIST_TIMEOUT_S)
-    return [describe(provider_type, name, context=context) for name, context in listed(raw) if is_chat_model(name)]
+    found = [describe(provider_type, name, context=context) for name, context in listed(raw) if is_chat_model(name)]
+    return enriched(provider_type, transport, transport.base_url, found)
 
 
 class OpenAIChat:

@@ -71,7 +71,7 @@ class ChatReader:
         self._by_index: dict[int, _Call] = {}
         self._usage: dict[str, Any] | None = None
         self._reason: str | None = None
-        self._refused = False
+        self._refused = self._salvaged = False
         self.done = False
 
     def feed(self, data: bytes, secret: str = "") -> list[ModelEvent]:
@@ -192,6 +192,7 @@ class ChatReader:
         found = salvaged_calls(held, self._tools) if held and not self._calls else []
         if held and not found:
             self._pieces([("text", held)], events)
+        self._salvaged = bool(found)
         for name, arguments in found:
             self._call_piece({"function": {"name": name, "arguments": arguments}}, events)
 
@@ -232,7 +233,8 @@ class ChatReader:
                 for call in message.tool_calls
             ]
         choice = {"index": 0, "message": said, "finish_reason": self._reason or reason}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
+        whole = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
+        return {**whole, "salvaged": True} if self._salvaged else whole
 
     def so_far(self) -> tuple[Usage, dict[str, Any]]:
         """(usage, the answer in its non-streamed shape) of an answer that broke off."""

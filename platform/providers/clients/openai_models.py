@@ -35,7 +35,7 @@ def window(row: Mapping[str, Any]) -> int | None:
     places = [row]
     places += [place for place in (provider, meta) if isinstance(place, Mapping)]
     for place in places:
-        for key in (*_WINDOW_KEYS, "n_ctx", "n_ctx_train"):
+        for key in (*_WINDOW_KEYS, "n_ctx"):  # not n_ctx_train: what the model could, not what the server gives it
             value = place.get(key)
             if isinstance(value, int) and value > 0:
                 return value

@@ -7,7 +7,8 @@ serialised before it gets here, and a stream is read as bytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from providers.errors import BadResponse, ConnectionFailed, ProviderError, Strea
 
 LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=55.0)
 CONNECT_S = 10.0
+STALE_S = 0.5
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -89,6 +91,10 @@ class Transport:
         self._secret = secret
         self._timeouts: dict[float, httpx2.Timeout] = {}
 
+    @property
+    def base_url(self) -> str:
+        return str(self._sdk.base_url)
+
     def scrubbed(self, text: str) -> str:
         return scrub(text, self._secret)
 
@@ -102,27 +108,37 @@ class Transport:
     def stream(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None) -> Answer:
         """POST `body` and return once the status is known."""
         options = self._options(timeout_s, headers)
-        try:
-            response = self._sdk.post(path, content=body, cast_to=httpx2.Response, stream=True, options=options)
-        except Exception as error:
-            raise self._mapped(error, timeout_s) from None
-        return Answer(response, self, timeout_s)
+        return Answer(
+            self._sent(self._sdk.post, path, timeout_s, content=body, stream=True, options=options), self, timeout_s
+        )
 
     def post(self, path: str, body: bytes, timeout_s: float) -> Any:
         """POST `body` and parse the whole answer."""
         options = self._options(timeout_s, None)
-        try:
-            response = self._sdk.post(path, content=body, cast_to=httpx2.Response, options=options)
-        except Exception as error:
-            raise self._mapped(error, timeout_s) from None
-        return self._parsed(response)
+        return self._parsed(self._sent(self._sdk.post, path, timeout_s, content=body, options=options))
 
     def get(self, path: str, timeout_s: float) -> Any:
+        return self._parsed(self._sent(self._sdk.get, path, timeout_s, options=self._options(timeout_s, None)))
+
+    def _sent(self, method: Callable[..., httpx2.Response], path: str, timeout_s: float, **how: Any) -> httpx2.Response:
+        """The response to a request. It is sent once more over a new connection if the kept one proves to be closed.
+
+        A server may close a kept connection just as it is used again (llama.cpp does, often). Then it fails at once,
+        without a byte of an answer, and the request was never read: as every browser does, it is repeated.
+        """
+        started = time.monotonic()
         try:
-            response = self._sdk.get(path, cast_to=httpx2.Response, options=self._options(timeout_s, None))
+            return method(path, cast_to=httpx2.Response, **how)
+        except self._errors.APIConnectionError as error:
+            gone = isinstance(error.__cause__, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError))
+            if not gone or time.monotonic() - started > STALE_S:
+                raise self._mapped(error, timeout_s) from None
         except Exception as error:
             raise self._mapped(error, timeout_s) from None
-        return self._parsed(response)
+        try:
+            return method(path, cast_to=httpx2.Response, **how)
+        except Exception as error:
+            raise self._mapped(error, timeout_s) from None
 
     def close(self) -> None:
         self._sdk.close()
@@ -142,11 +158,9 @@ class Transport:
             response = error.response
             return failure(response.status_code, response.content, response.headers, self._secret)
         if isinstance(error, self._errors.APITimeoutError):
-            return Timeout(f"The provider at {origin(str(self._sdk.base_url))} did not answer within {timeout_s:g} s.")
+            return Timeout(f"The provider at {origin(self.base_url)} did not answer within {timeout_s:g} s.")
         if isinstance(error, self._errors.APIConnectionError):
-            return ConnectionFailed(
-                f"Cannot reach the provider at {origin(str(self._sdk.base_url))}: {self._reason(error)}"
-            )
+            return ConnectionFailed(f"Cannot reach the provider at {origin(self.base_url)}: {self._reason(error)}")
         return error
 
     @staticmethod
