@@ -56,6 +56,7 @@ class AgentForm(ActionForm):
             "response_format",
             "metadata",
         )
+        widgets = {"description": _text(rows=3), "system": _text(rows=10)}
         help_texts = {
             "model": "Handle of a model, provider/model: as in GET /v1/models/.",
             "embedding": "Handle of an embedding model; empty: archival memory is searched by words alone.",
@@ -93,6 +94,7 @@ class NewAgentForm(ActionForm):
     class Meta:
         model = Agent
         fields = ("organization", "name", "model", "description")
+        widgets = {"description": _text(rows=3)}
         help_texts = {"model": AgentForm.Meta.help_texts["model"]}
 
     def act(self) -> Agent:

@@ -39,6 +39,7 @@ class BlockForm(ActionForm):
     class Meta:
         model = Block
         fields = ("organization", *CHANGEABLE)
+        widgets = {"description": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -87,6 +87,7 @@ class RunAdmin(ReadOnlyAdmin):
         "begun",
     )
     list_select_related = ("agent", "organization")
+    list_fullwidth = True
     list_filter = ("status",)
     search_fields = ("trace_id__exact",)
     search_help_text = "By id: of a run, an agent, a conversation, an API key; or by trace id"

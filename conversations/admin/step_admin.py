@@ -41,6 +41,7 @@ class StepAdmin(ReadOnlyAdmin):
         "begun",
     )
     list_select_related = ("agent", "organization")
+    list_fullwidth = True
     list_filter = ("status", "provider_category")
     search_fields = ("model__exact", "trace_call_id__exact")
     search_help_text = "By id of a step, a run or an agent; or by the exact model"

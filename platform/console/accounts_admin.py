@@ -36,6 +36,7 @@ class MembershipInline(ScopedInline):
     fields = ("user", "role")
     readonly_fields = ("user",)
     verbose_name_plural = "members"
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # by email, on a page of its own

@@ -7,13 +7,24 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db.models import ForeignKey, Model, Q, QuerySet
 from django.http import Http404, HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import ChangeList
 
 from accounts.models import Organization
-from console.access import OPERATORS, READERS, Roles, is_superuser, may, organization_ids, picked
+from console.access import (
+    OPERATORS,
+    READERS,
+    Roles,
+    is_superuser,
+    may,
+    organization_ids,
+    picked,
+    shown_organization_ids,
+)
 from console.paging import BoundedPaginator
 from core.ids import PrefixedIdField, is_id
 from core.models import Audited
@@ -36,11 +47,20 @@ class ScopedForm(forms.ModelForm):
         data = super().clean() or self.cleaned_data
         own = data.get("organization")
         organization_id = own.pk if own is not None else getattr(self.instance, "organization_id", None)
-        for name, value in data.items():
+        for name, value in list(data.items()):
             other = getattr(value, "organization_id", organization_id) if isinstance(value, Model) else organization_id
             if organization_id and other and other != organization_id:
                 self.add_error(name, "This belongs to another organization: choose one of the same.")
         return data
+
+
+class BoundedChangeList(ChangeList):
+    """Without a search or a filter the count of what is shown is the count of all: it is not counted again."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
 
 
 class OrganizationScopedAdmin(ModelAdmin):
@@ -103,6 +123,12 @@ class OrganizationScopedAdmin(ModelAdmin):
             value = getattr(value, step, None)
         return None if value is None else str(value)
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """The column of organizations goes where all rows are of one."""
+        columns = super().get_list_display(request)
+        ids = shown_organization_ids(request)
+        return [name for name in columns if name != "organization"] if ids is not None and len(ids) == 1 else columns
+
     # What the role allows
 
     def _may_write(self, request: HttpRequest, obj: Model | None) -> bool:
@@ -154,6 +180,12 @@ class OrganizationScopedAdmin(ModelAdmin):
                 kwargs["queryset"] = other.get_queryset(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget  # no buttons that open the related row in a pop-up
+        return field
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         initial = super().get_changeform_initial_data(request)
         ids = organization_ids(request, self.write_roles)
@@ -170,6 +202,15 @@ class OrganizationScopedAdmin(ModelAdmin):
             obj.last_updated_by_id = str(request.user.pk)
             obj.created_by_id = obj.created_by_id if change else str(request.user.pk)
         super().save_model(request, obj, form, change)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        names = ("object_id", "form_url", "extra_context")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        extra = {"show_save_and_add_another": False, **(given.pop("extra_context", None) or {})}
+        return super().changeform_view(request, extra_context=extra, **given)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[BoundedChangeList]:
+        return BoundedChangeList
 
     # Deletion
 

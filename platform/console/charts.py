@@ -93,7 +93,8 @@ def _bar(index: int, y: float, height: float, colour: int, title: str) -> Bar:
 
 
 def _largest(series: Mapping[str, Sequence[Decimal]], length: int) -> dict[str, Sequence[Decimal]]:
-    ordered = sorted(series.items(), key=lambda item: (-sum(item[1], Decimal(0)), item[0]))
+    filled = [(name, values) for name, values in series.items() if any(values)]
+    ordered = sorted(filled, key=lambda item: (-sum(item[1], Decimal(0)), item[0]))
     if len(ordered) <= COLOURS:
         return dict(ordered)
     rest = [values for _, values in ordered[COLOURS - 1 :]]

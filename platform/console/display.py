@@ -68,7 +68,9 @@ def usd(value: Any) -> str:
     if abs(amount) >= 1:
         return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
     digits = max(4, 2 - amount.adjusted())
-    return f"${amount.quantize(Decimal(1).scaleb(-min(digits, 12)), ROUND_HALF_UP):f}"
+    text = f"{amount.quantize(Decimal(1).scaleb(-min(digits, 12)), ROUND_HALF_UP):f}"
+    whole, _, part = text.partition(".")
+    return f"${whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def count(value: Any) -> str:

@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminSelectWidget,
 from accounts.actions import NewMember, add_member
 from accounts.models import Role, User
 from console.access import OWNERS, may
+from console.widgets import SecretInput
 
 
 class MemberFormSet(PaginationInlineFormSet):
@@ -39,7 +40,7 @@ class MemberForm(forms.Form):
     name = forms.CharField(max_length=100, required=False, widget=UnfoldAdminTextInputWidget)
     password = forms.CharField(
         required=False,
-        widget=UnfoldAdminTextInputWidget(attrs={"type": "password", "autocomplete": "new-password"}),
+        widget=SecretInput,
         help_text="Needed for a person who has no log-in here yet: a first password, to be changed by them.",
     )
 

@@ -49,6 +49,7 @@ class UserMembershipInline(ScopedInline):
     fields = ("organization", "role")
     autocomplete_fields = ("organization",)
     verbose_name_plural = "organizations"
+    hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request).select_related("organization")

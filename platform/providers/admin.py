@@ -12,12 +12,13 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldBooleanSwitchWidget
 
 from console.access import ADMINS
 from console.action_form import ActionAdmin, ActionForm
 from console.admin_base import OrganizationScopedAdmin, ScopedForm
 from console.display import badge, usd, when
+from console.widgets import SecretInput
 from core.errors import AppError
 from providers import entries
 from providers.actions import ProviderDraft, check_provider, create_provider, delete_provider, update_provider
@@ -39,9 +40,7 @@ class ProviderForm(ActionForm):
         required=False,
         strip=True,
         label="API key",
-        widget=UnfoldAdminTextInputWidget(
-            attrs={"type": "password", "autocomplete": "new-password", "spellcheck": "false"}
-        ),
+        widget=SecretInput,
         help_text="Encrypted at rest and never shown again. When changing: empty keeps the stored one.",
     )
     check = forms.BooleanField(
@@ -55,6 +54,7 @@ class ProviderForm(ActionForm):
     class Meta:
         model = Provider
         fields = ("organization", *PLAIN)
+        labels = {"base_url": "Base URL", "api_version": "API version"}
         help_texts = {
             "name": "The first part of its models' handles: name/model.",
             "base_url": "Empty: the vendor's own address.",

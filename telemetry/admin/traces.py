@@ -55,7 +55,9 @@ class FilterForm(forms.Form):
     error_type = forms.CharField(required=False, max_length=100, label="Error type")
     tag = forms.CharField(required=False, max_length=200, label="Agent tag")
     errors = forms.BooleanField(required=False, label="Errors only")
-    byok = forms.ChoiceField(choices=[("", "Any"), ("1", "Own keys (BYOK)"), ("0", "Base keys")], required=False)
+    byok = forms.ChoiceField(
+        choices=[("", "Any"), ("1", "Own keys (BYOK)"), ("0", "Base keys")], required=False, label="Keys"
+    )
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
