@@ -65,7 +65,6 @@ def create_block(organization_id: str, new: NewBlock, actor: Actor) -> Block:
     return create_blocks(organization_id, [new], actor)[0]
 
 
-@transaction.atomic(savepoint=False)
 def create_blocks(organization_id: str, new: Sequence[NewBlock], actor: Actor) -> list[Block]:
     """Two queries, however many blocks."""
     by = None if actor.kind == RevisionActor.AGENT else actor.id or None
@@ -90,8 +89,9 @@ def create_blocks(organization_id: str, new: Sequence[NewBlock], actor: Actor) -
     ]
     for block in blocks:
         _check(block)
-    Block.objects.bulk_create(blocks)
-    BlockRevision.objects.bulk_create([_revision(block, actor) for block in blocks])
+    with transaction.atomic(savepoint=False):
+        Block.objects.bulk_create(blocks)
+        BlockRevision.objects.bulk_create([_revision(block, actor) for block in blocks])
     return blocks
 
 
