@@ -143,6 +143,7 @@ def set_tools(agent: Agent, tools: Sequence[Tool]) -> None:
     kept = {tool.pk for tool in tools}
     AgentTool.objects.filter(agent=agent).exclude(tool_id__in=kept).delete()
     AgentTool.objects.bulk_create([AgentTool(agent=agent, tool=tool) for tool in tools], ignore_conflicts=True)
+    memory.touch_prompt([agent.pk])
 
 
 def set_blocks(agent: Agent, blocks: Sequence[Block]) -> None:

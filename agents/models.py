@@ -248,7 +248,7 @@ class Passage(OrganizationModel, Audited):
     """A piece of archival memory, with its embedding where the archive has an embedding model."""
 
     id = PrefixedIdField(prefix="passage", primary_key=True)
-    archive = models.ForeignKey(Archive, on_delete=models.CASCADE, related_name="passages")
+    archive = models.ForeignKey(Archive, on_delete=models.CASCADE, related_name="passages", db_index=False)
     text = models.TextField()
     embedding = VectorField(null=True, blank=True, editable=False)
     tags = _strings()
@@ -258,6 +258,7 @@ class Passage(OrganizationModel, Audited):
         ordering = ["-created_at"]
         indexes = [
             models.Index(fields=["archive", "created_at", "id"]),
+            models.Index(fields=["organization"]),
             GinIndex(fields=["tags"]),
             GinIndex(SearchVector("text", config="simple"), name="passage_text"),
         ]

@@ -152,7 +152,9 @@ def insert_rows(organization_id: str, rows: Sequence[Row]) -> None:
 
 def _write(work: Work, outcome: Outcome, done: Committed, tools_ms: int | None) -> None:
     run, at = work.run, now()
-    Step.objects.bulk_create([step_row(work, outcome, at=at, tools_ms=tools_ms, stop_reason=done.verdict.stop_reason)])
+    used = sorted({item["name"] for row in done.rows for item in row["tool_returns"]})
+    more = {"tools_ms": tools_ms, "stop_reason": done.verdict.stop_reason, "tools_used": used}
+    Step.objects.bulk_create([step_row(work, outcome, at=at, **more)])
     insert_rows(run.organization_id, done.rows)
     _write_conversation(work, outcome, done)
     changes: dict[str, Any] = {
@@ -177,12 +179,14 @@ def write_run(run: Run, changes: dict[str, Any]) -> None:
     ours = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
     if not ours.update(**changes):
         raise LeaseLost(run.pk)
-    if "status" in changes:
-        Agent.objects.filter(pk=run.agent_id).update(
-            last_run_completion=changes["completed_at"],
-            last_run_duration_ms=to_ms(run.created_at, changes["completed_at"]),
-            last_stop_reason=changes["stop_reason"],
-        )
+
+
+def note_last_run(run: Run, stop_reason: str) -> None:
+    """What an agent shows of its last run; written when everybody has been answered."""
+    at = now()
+    Agent.objects.filter(pk=run.agent_id).update(
+        last_run_completion=at, last_run_duration_ms=to_ms(run.created_at, at), last_stop_reason=stop_reason
+    )
 
 
 def _write_conversation(work: Work, outcome: Outcome, done: Committed) -> None:

@@ -57,6 +57,11 @@ def publish(writer: RunWriter, *events: Event) -> None:
     writer.write(*(encode(event) for event in events))
 
 
+def publish_later(writer: RunWriter, *events: Event) -> None:
+    """With whatever is published next; within a few milliseconds at the latest."""
+    writer.later(*(encode(event) for event in events))
+
+
 def statistics(usage: Usage) -> dict[str, Any]:
     """The token counts of the wire's usage_statistics."""
     return {

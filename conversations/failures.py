@@ -10,7 +10,7 @@ from django.db import transaction
 from agents.events import RunEnded, StepEnded
 from agents.model_calls import Outcome
 from conversations import history as histories
-from conversations.commit import LeaseLost, step_row, write_run
+from conversations.commit import LeaseLost, note_last_run, step_row, write_run
 from conversations.events import publish, statistics
 from conversations.models import Run, RunStatus, Step, StepStatus
 from conversations.turn import Work
@@ -100,6 +100,7 @@ def fail_run(run: Run, writer: RunWriter, failure: Exception) -> None:
         RunEnded(status="failed", stop_reason=reason, usage=statistics(usage), step_count=steps, error=described)
     )
     publish(writer, *told)
+    note_last_run(run, reason)
 
 
 def _insert_failed_step(failure: StepFailed, described: dict[str, Any], reason: str) -> None:

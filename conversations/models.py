@@ -27,7 +27,7 @@ class Conversation(OrganizationModel, Audited):
     """
 
     id = PrefixedIdField(prefix="conv", primary_key=True)
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="conversations")
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="conversations", db_index=False)
     is_default = models.BooleanField(default=False, editable=False)
     summary = models.TextField(null=True, blank=True, help_text="Its title.")
     description = models.TextField(null=True, blank=True)
@@ -83,9 +83,11 @@ class Message(OrganizationModel):
     """
 
     id = PrefixedIdField(prefix="message", primary_key=True)
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+")
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
-    run = models.ForeignKey("Run", on_delete=models.SET_NULL, null=True, blank=True, related_name="messages")
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    run = models.ForeignKey(
+        "Run", on_delete=models.SET_NULL, null=True, blank=True, related_name="messages", db_index=False
+    )
     step = models.ForeignKey("Step", on_delete=models.SET_NULL, null=True, blank=True, related_name="messages")
     seq = models.PositiveIntegerField()
     role = models.CharField(max_length=10, choices=Role.choices)
@@ -109,7 +111,6 @@ class Message(OrganizationModel):
         indexes = [
             models.Index(fields=["conversation", "seq"], condition=Q(in_context=True), name="messages_in_context"),
             models.Index(fields=["run", "seq"]),
-            models.Index(fields=["step"]),
             models.Index(fields=["organization", "-created_at", "id"]),
             models.Index(fields=["agent", "-created_at"]),
             GinIndex(SearchVector("text", config="simple"), name="message_text"),
@@ -142,9 +143,11 @@ class Run(OrganizationModel):
     """
 
     id = PrefixedIdField(prefix="run", primary_key=True)
-    project = models.ForeignKey("accounts.Project", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="runs")
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs")
+    project = models.ForeignKey(
+        "accounts.Project", on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="runs", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs", db_index=False)
     status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.QUEUED)
     stop_reason = models.CharField(max_length=50, null=True, blank=True)
     input = models.JSONField(default=list)
@@ -189,9 +192,7 @@ class Run(OrganizationModel):
             models.Index(fields=["organization", "-created_at", "id"]),
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["conversation", "-created_at"]),
-            models.Index(
-                fields=["lease_expires_at"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"
-            ),
+            models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
         ]
 
     def __str__(self) -> str:
@@ -210,8 +211,8 @@ class Step(OrganizationModel):
     took its place."""
 
     id = PrefixedIdField(prefix="step", primary_key=True)
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
-    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="+", db_index=False)
     index = models.PositiveIntegerField()
     attempt = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=10, choices=StepStatus.choices, default=StepStatus.PENDING)

@@ -18,8 +18,8 @@ from agents.tools import execute
 from agents.tools.execute import Planned
 from conversations import approvals, compacting, doorbell, failures, lease, turn
 from conversations import history as histories
-from conversations.commit import Committed, LeaseLost, commit_step, remember_rows
-from conversations.events import delta, publish, statistics
+from conversations.commit import Committed, LeaseLost, commit_step, note_last_run, remember_rows
+from conversations.events import delta, publish, publish_later, statistics
 from conversations.failures import StepFailed
 from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
@@ -40,7 +40,7 @@ def advance(run_id: str) -> None:
     if claim is None:
         return
     run = claim.run
-    writer = RunWriter(run.pk, run.fence)
+    writer = RunWriter(run.pk, run.fence, eager=run.options.get("stream_tokens", False))
     goes_on = False
     try:
         with lease.keeping(run) as held:
@@ -65,7 +65,7 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> bool:
     if claim.lost_step_id:
         _record_lost(claim, writer)
     elif not run.step_count:
-        publish(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
+        publish_later(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
     work = turn.load(run)
     if approvals.resumes(work):
         rows = approvals.resume(work)
@@ -74,6 +74,8 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> bool:
     work = compacting.compact_if_full(work, writer, held)
     committed, outcome = _step(work, held, writer)
     _announce(work, committed, outcome, writer)
+    if committed.status is not None:
+        note_last_run(run, committed.verdict.stop_reason or "")
     return committed.status is None
 
 
@@ -99,7 +101,7 @@ def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCal
     call = ModelCall(
         work.target, request, call_context(work, "agent_step"), lambda: held.lost.is_set() or writer.fenced
     )
-    publish(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
+    publish_later(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
     thinking = loop.think(work.turn, request.parallel_tool_calls, call.events())
     try:
         while True:

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count
 
-from agents.context import BlockView, PromptInput, compile_system_prompt, wants_line_numbers
+from agents.context import BlockView, PromptInput, compile_system_prompt, differs, wants_line_numbers
 from agents.loop import Turn
 from agents.model_calls import CallContext
 from agents.models import Agent, AgentBlock, AgentTool, Block, Passage
@@ -25,6 +25,9 @@ from core.ids import new_id
 from core.time import now, to_seconds
 from providers.resolve import ResolvedModel, resolve
 from providers.types import ToolCall, ToolSpec
+
+MAX_TOOL_SETS = 10_000
+_tools: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +74,17 @@ def load(run: Run) -> Work:
 
 
 def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
-    """The agent's tools by name, as the executor wants them."""
+    """The agent's tools by name, as the executor wants them; remembered until the agent's prompt changes."""
+    key = (agent.pk, agent.prompt_version)
+    tools = _tools.get(key)
+    if tools is None:
+        if len(_tools) >= MAX_TOOL_SETS:
+            _tools.clear()
+        tools = _tools[key] = _load_tools(agent)
+    return tools
+
+
+def _load_tools(agent: Agent) -> dict[str, dict[str, Any]]:
     found = AgentTool.objects.filter(agent=agent).order_by("attached_at", "id")
     columns = ("name", "tool_type", "json_schema", "return_char_limit", "enable_parallel_execution")
     rows = found.values("requires_approval", "tool__default_requires_approval", *(f"tool__{name}" for name in columns))
@@ -231,13 +244,13 @@ def model_settings(work: Work) -> dict[str, Any]:
 
 def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedModel, history: History) -> bool:
     """Compile the system prompt anew where something it shows has changed; its bytes stay the same otherwise."""
-    if conversation.compiled_version == agent.prompt_version and history.seen:
+    if conversation.compiled_version == agent.prompt_version:
         return False
-    text = compile_system_prompt(prompt_input(conversation, agent, target.credential.provider_type, len(history.seen)))
-    row = history.seen[0].row if history.seen else None
-    if row is None:
-        raise RuntimeError(f"{conversation.pk} has no system message")
-    history.replace_system({**row, "content": [{"type": "text", "text": text}]})
+    prompt = prompt_input(conversation, agent, target.credential.provider_type, len(history.seen))
+    row = history.seen[0].row
+    if differs(row["content"][0]["text"], prompt):
+        text = compile_system_prompt(prompt)
+        history.replace_system({**row, "content": [{"type": "text", "text": text}]})
     return True
 
 

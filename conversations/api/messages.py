@@ -182,13 +182,14 @@ def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: 
     """The request as an action wants it. `Idempotency-Key` counts before the otids of the messages."""
     headers = request.headers
     given = headers.get("Idempotency-Key")
+    key = hashlib.sha256(given.encode()).hexdigest() if given else otids_key(data)
     return Send(
         rows=rows_of(data),
         options=options_of(data),
         background=background,
         run_type=run_type,
-        idempotency_key=hashlib.sha256(given.encode()).hexdigest() if given else otids_key(data),
-        request_hash=fingerprint(data),
+        idempotency_key=key,
+        request_hash=fingerprint(data) if key else "",
         request_id=headers.get("x-api-request-log-id", "")[:200],
         billing={
             name: headers[f"X-Billing-{header}"]

@@ -15,9 +15,14 @@ class TimeStamped(models.Model):
 
 
 class OrganizationModel(TimeStamped):
-    """A row that belongs to one organization; nothing reads it but through that organization."""
+    """A row that belongs to one organization; nothing reads it but through that organization.
 
-    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    The column has no index of its own: each list has one that begins with it.
+    """
+
+    organization = models.ForeignKey(
+        "accounts.Organization", on_delete=models.CASCADE, related_name="+", db_index=False
+    )
 
     class Meta:
         abstract = True

@@ -123,7 +123,6 @@ class Hub:
             self._task = asyncio.create_task(self._read(), name="stream-hub")
         else:
             await self._control.xadd(self._doorbell, {"r": ""}, maxlen=1)
-            await self._control.expire(self._doorbell, 3600)
 
     async def _read(self) -> None:
         while self._streams:

@@ -79,21 +79,21 @@ class Delta(Protocol):
 class RunWriter:
     """Writes one run's events for as long as one worker holds it.
 
-    `delta` coalesces: the first piece goes out at once, the following ones at most once per `INTERVAL_S`.
-    `write` puts whole events out at once, behind whatever deltas waited.
+    `delta` coalesces: pieces go out at most once per `INTERVAL_S`, the first one at once where somebody is known to
+    wait for tokens (`eager`). `write` puts whole events out at once, behind whatever deltas waited.
     """
 
     INTERVAL_S = 0.015
     MAX_WAITING = 50_000
 
-    def __init__(self, run_id: str, fence: int) -> None:
+    def __init__(self, run_id: str, fence: int, *, eager: bool = True) -> None:
         self.run_id = run_id
         self.fence = fence
         self.fenced = False
         self._lock = threading.Lock()
         self._deltas: list[Delta] = []
         self._waiting: list[bytes] = []
-        self._last_flush = 0.0
+        self._last_flush = 0.0 if eager else time.monotonic()
 
     def delta(self, piece: Delta) -> None:
         with self._lock:
@@ -114,10 +114,17 @@ class RunWriter:
             self._waiting.extend(events)
             self._flush()
 
+    def later(self, *events: bytes) -> None:
+        """Put events out with whatever comes next, or in `INTERVAL_S` at the latest."""
+        with self._lock:
+            self._collect()
+            self._waiting.extend(events)
+        _flusher().expect(self)
+
     def flush_due(self) -> float:
         """Called by the flusher: seconds until this writer wants to be called again, 0 for not at all."""
         with self._lock:
-            if not self._deltas:
+            if not self._deltas and not self._waiting:
                 return 0.0
             left = self.INTERVAL_S - (time.monotonic() - self._last_flush)
             if left > 0:
@@ -143,8 +150,9 @@ class RunWriter:
         self._deltas.clear()
 
     def _flush(self) -> None:
-        self._collect()
-        self._last_flush = time.monotonic()
+        if self._deltas:
+            self._last_flush = time.monotonic()
+            self._collect()
         if not self._waiting or self.fenced:
             return
         try:
