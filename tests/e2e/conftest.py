@@ -50,6 +50,14 @@ def agent_id(client: Letta) -> str:
     return agent.id
 
 
+@pytest.fixture
+def slow_tokens(live: Live) -> Iterator[None]:
+    """The models say a token every 10 ms, so that streams have a middle."""
+    live.mock("__config", {"token_ms": 10})
+    yield
+    live.mock("__config", {"token_ms": 0})
+
+
 @pytest.fixture(autouse=True)
 def _logs(request: pytest.FixtureRequest) -> None:
     if "live" in request.fixturenames:

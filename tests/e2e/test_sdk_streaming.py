@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from letta_client import BadRequestError, Letta
 
-from tests.support.live import Live, wait_for
+from tests.support.live import wait_for
 
 
 def text_of(frames: Iterable[Any]) -> str:
@@ -18,13 +18,6 @@ def text_of(frames: Iterable[Any]) -> str:
 
 def types_of(frames: Iterable[Any]) -> list[str]:
     return [frame.message_type for frame in frames]
-
-
-@pytest.fixture
-def slow_tokens(live: Live) -> Iterable[None]:
-    live.mock("__config", {"token_ms": 10})
-    yield
-    live.mock("__config", {"token_ms": 0})
 
 
 def test_tokens_arrive_as_the_model_says_them(client: Letta, agent_id: str, slow_tokens: None) -> None:
