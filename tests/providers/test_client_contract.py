@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -214,3 +215,12 @@ def test_closing_the_stream_early_leaves_the_client_usable(wire: Wire, client: C
     next(iter(stream))
     stream.close()  # type: ignore[attr-defined]
     assert run(client, ask(wire, "[[say still here]]"))[1].message.text == "still here"
+
+
+def test_one_client_serves_many_threads_at_once(wire: Wire, client: Client) -> None:
+    def answer(number: int) -> str:
+        return run(client, ask(wire, f"[[say this is for number {number}]]"))[1].message.text
+
+    with ThreadPoolExecutor(max_workers=12) as pool:
+        answers = list(pool.map(answer, range(48)))
+    assert answers == [f"this is for number {number}" for number in range(48)]

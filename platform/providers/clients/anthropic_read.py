@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -162,7 +163,10 @@ class MessagesReader:
         if self._counted:
             return usage_extract.from_anthropic(self._usage)
         said = sum(len(block.text.encode()) for block in self._blocks.values())
-        return usage_extract.estimate(self._sent_bytes, said)
+        guess = usage_extract.estimate(self._sent_bytes, said)
+        if not self._usage:
+            return guess
+        return replace(usage_extract.from_anthropic(self._usage), output=guess.output, reasoning=None, estimated=True)
 
     def response(self) -> dict[str, Any]:
         content = []

@@ -6,9 +6,11 @@ serialised before it gets here, and a stream is read as bytes.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -32,9 +34,17 @@ class SdkErrors(Protocol):
     APIConnectionError: type[Exception]
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: reading the certificate authorities takes 20 ms and a megabyte."""
+    return httpx2.create_ssl_context()
+
+
 def http_client() -> httpx2.Client:
     """Redirects are not followed: a key must not travel to where the operator did not point."""
-    return httpx2.Client(limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False)
+    return httpx2.Client(
+        verify=_tls(), limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False
+    )
 
 
 def origin(url: str) -> str:
