@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 
 from accounts.access import Caller
@@ -108,11 +108,8 @@ def delete_block(caller: Caller, block_id: str) -> None:
 
 
 def attach_block(caller: Caller, agent_id: str, block_id: str) -> Agent:
-    agent, block = access.get_agent(caller, agent_id), access.get_block(caller, block_id)
-    try:
-        memory.attach_blocks(agent.pk, [block])
-    except IntegrityError:
-        raise Conflict(f"The agent already has a block “{block.label}”.") from None
+    access.check_agent(caller, agent_id)
+    memory.attach_blocks(agent_id, [access.get_block(caller, block_id)])
     return access.get_agent(caller, agent_id)
 
 
