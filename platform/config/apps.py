@@ -1,17 +1,11 @@
 """Django's entry to the room that wires the others, and the admin site's."""
 
-from importlib import import_module
-
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig as DjangoAdminConfig
 
 
 class ConfigConfig(AppConfig):
     name = "config"
-
-    def ready(self) -> None:
-        """The web process rings workers too, so that it needs the Celery application as they do."""
-        import_module("config.celery")
 
     def ready(self) -> None:
         """Make our Celery application the current one in every process that may ring."""
