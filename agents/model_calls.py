@@ -187,13 +187,8 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterato
 
 
 def _price(target: ResolvedModel, usage: Usage, organization_id: str) -> pricing.Price:
-    return pricing.price(
-        usage,
-        provider_type=target.credential.provider_type,
-        model=target.model,
-        at=now(),
-        overrides=price_overrides(organization_id),
-    )
+    bought = pricing.Purchase(provider_type=target.credential.provider_type, model=target.model, at=now())
+    return pricing.price(usage, bought, price_overrides(organization_id))
 
 
 def _start(

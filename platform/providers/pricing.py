@@ -22,6 +22,16 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What was called, and when. `service_tier`: flex, priority, fast, batch or None."""
+
+    provider_type: str
+    model: str
+    at: datetime
+    service_tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """USD per million tokens. A bucket without a rate of its own is charged as plain input."""
 
@@ -42,12 +52,12 @@ class Override:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
 
-    def applies(self, provider_type: str, model: str, at: datetime) -> bool:
+    def applies(self, bought: Purchase) -> bool:
         return (
-            self.provider_type in ("", provider_type)
-            and (self.model == model or fnmatchcase(model, self.model))
-            and (self.valid_from is None or self.valid_from <= at)
-            and (self.valid_to is None or at < self.valid_to)
+            self.provider_type in ("", bought.provider_type)
+            and (self.model == bought.model or fnmatchcase(bought.model, self.model))
+            and (self.valid_from is None or self.valid_from <= bought.at)
+            and (self.valid_to is None or bought.at < self.valid_to)
         )
 
 
@@ -95,14 +105,14 @@ def _at_tier(value: Any, prompt_tokens: int) -> Decimal | None:
     return rate
 
 
-def _rates(provider_type: str, model: str, at: datetime, tier: str | None, prompt_tokens: int) -> Rates | None:
-    record = _published(provider_type, model)
+def _rates(bought: Purchase, prompt_tokens: int) -> Rates | None:
+    record = _published(bought.provider_type, bought.model)
     if record is None:
         return None
     context = None
-    if tier:
+    if tier := bought.service_tier:
         context = {"processing": "batch"} if tier == "batch" else {"service_tier": tier}
-    prices = record.get_prices(at, context).__dict__
+    prices = record.get_prices(bought.at, context).__dict__
     per_input = _at_tier(prices.get("input_mtok"), prompt_tokens)
     if per_input is None:
         return None
@@ -133,32 +143,24 @@ def _priced(usage: Usage, rates: Rates, source: str) -> Price:
     return Price(cost_usd=sum(buckets.values(), _ZERO), source=source, rates=rates, buckets=buckets)
 
 
-def _overriding(overrides: Sequence[Override], provider_type: str, model: str, at: datetime) -> Override | None:
+def _overriding(overrides: Sequence[Override], bought: Purchase) -> Override | None:
     """The override that counts: an exact model before a pattern, then the one that began last."""
-    matching = [override for override in overrides if override.applies(provider_type, model, at)]
+    matching = [override for override in overrides if override.applies(bought)]
     if not matching:
         return None
     start = datetime.min.replace(tzinfo=UTC)
-    return max(matching, key=lambda override: (override.model == model, override.valid_from or start))
+    return max(matching, key=lambda override: (override.model == bought.model, override.valid_from or start))
 
 
-def price(  # noqa: PLR0913 - all of them decide a price, and a caller names each
-    usage: Usage,
-    *,
-    provider_type: str,
-    model: str,
-    at: datetime,
-    overrides: Sequence[Override] = (),
-    service_tier: str | None = None,
-) -> Price:
-    """The cost of one call at the time it was made. `service_tier`: flex, priority, fast, batch or None."""
+def price(usage: Usage, bought: Purchase, overrides: Sequence[Override] = ()) -> Price:
+    """The cost of one call at the time it was made."""
     if overrides:
-        override = _overriding(overrides, provider_type, model, at)
+        override = _overriding(overrides, bought)
         if override is not None:
             return _priced(usage, override.rates, OVERRIDE)
-    if preset_of(provider_type).local:
+    if preset_of(bought.provider_type).local:
         return Price(cost_usd=_ZERO, source=LOCAL)
-    rates = _rates(provider_type, model, at, service_tier, usage.prompt)
+    rates = _rates(bought, usage.prompt)
     if rates is None:
         return Price(cost_usd=None, source=UNPRICED)
     return _priced(usage, rates, f"genai-prices {_package()[1]}")

@@ -15,7 +15,7 @@ from core.errors import BadInput, Conflict
 from providers import actions, entries, listing
 from providers.actions import ProviderDraft
 from providers.models import PriceOverride, Provider
-from providers.pricing import price
+from providers.pricing import Purchase, price
 from providers.resolve import list_embedding_models, list_models, price_overrides, resolve
 from providers.usage import Usage
 
@@ -212,13 +212,8 @@ def test_a_key_that_no_longer_decrypts_is_said_and_breaks_nothing_else(
 def test_an_override_of_the_organization_prices_its_calls(base: str, org: Organization) -> None:
     PriceOverride.objects.create(organization=org, provider_type="openai", model="gpt-4o", input=1, output=2)
     entries.forget(org.id)
-    found = price(
-        Usage(input=1_000_000, output=1_000_000),
-        provider_type="openai",
-        model="gpt-4o",
-        at=datetime.now(UTC),
-        overrides=price_overrides(org.id),
-    )
+    bought = Purchase(provider_type="openai", model="gpt-4o", at=datetime.now(UTC))
+    found = price(Usage(input=1_000_000, output=1_000_000), bought, price_overrides(org.id))
     assert (found.cost_usd, found.source) == (Decimal(3), "override")
 
 
