@@ -29,6 +29,14 @@ def data_url(image: ImagePart) -> str:
     return f"data:{image.media_type};base64,{image.data}"
 
 
+def only_text(message: Message) -> str | None:
+    """The text of a message that is nothing but one text, as most are; None for any other."""
+    content = message.content
+    if len(content) == 1 and type(content[0]) is TextPart:
+        return content[0].text
+    return None
+
+
 def _user_content(message: Message) -> str | list[dict[str, Any]]:
     if all(isinstance(part, TextPart) for part in message.content):
         return message.text
@@ -50,7 +58,8 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 
 def _assistant(message: Message, *, reasoning: bool) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": "assistant", "content": message.text or (None if message.tool_calls else "")}
+    text = only_text(message) or message.text
+    wire: dict[str, Any] = {"role": "assistant", "content": text or (None if message.tool_calls else "")}
     if reasoning:
         thought = "".join(part.text for part in message.content if isinstance(part, ReasoningPart))
         if thought:
@@ -61,11 +70,12 @@ def _assistant(message: Message, *, reasoning: bool) -> dict[str, Any]:
 
 
 def _wire(message: Message, *, reasoning: bool) -> bytes:
+    text = only_text(message)
+    if text is not None and not message.tool_calls and message.name is None and message.role != "tool":
+        return orjson.dumps({"role": message.role, "content": text})
     if message.role == "tool":
-        return b",".join(
-            orjson.dumps({"role": "tool", "tool_call_id": made.tool_call_id, "content": made.content})
-            for made in message.tool_returns
-        )
+        made = [{"role": "tool", "tool_call_id": r.tool_call_id, "content": r.content} for r in message.tool_returns]
+        return orjson.dumps(made)[1:-1]
     if message.role == "assistant":
         return orjson.dumps(_assistant(message, reasoning=reasoning))
     wire: dict[str, Any] = {"role": message.role, "content": _user_content(message)}
