@@ -155,7 +155,7 @@ class AgentAdmin(ActionAdmin, TabbedAdmin):
 
 
 def _runs_of(agent: Agent) -> QuerySet[Any]:
-    return agent.runs.order_by("-created_at").defer("input", "options", "billing")  # type: ignore[no-any-return]
+    return agent.runs.order_by("-created_at").defer("input", "options", "billing")
 
 
 def _blocks_of(agent: Agent) -> list[AgentBlock]:

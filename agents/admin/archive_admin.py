@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.models import Archive, Passage
+from agents.models import Agent, Archive, Passage
 from console.admin_base import OrganizationScopedAdmin, ReadOnlyAdmin
 from console.display import link, when
 
@@ -43,7 +43,7 @@ class ArchiveAdmin(OrganizationScopedAdmin):
 
     @admin.display(description="used by")
     def used_by(self, obj: Archive) -> SafeString | str:
-        rows = obj.agents.order_by("name").values_list("pk", "name")[:50]
+        rows = Agent.objects.filter(archives=obj).order_by("name").values_list("pk", "name")[:50]
         return format_html(" · ".join("{}" for _ in rows), *(link(str(pk), name) for pk, name in rows)) if rows else "–"
 
     @admin.display(description="passages")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from accounts.actions import NewKey, create_api_key, revoke_api_key
-from accounts.models import ApiKey, Membership, Organization, Project, Scope, all_scopes
+from accounts.models import ApiKey, Membership, Organization, Project, Scope, User, all_scopes
 from console.access import ADMINS, OWNERS, is_superuser, may
 from console.admin_base import OrganizationScopedAdmin, ScopedForm, ScopedInline
 from console.display import badge, when
@@ -210,7 +210,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
             super().save_model(request, obj, form, change)
             return
         new = NewKey(obj.name, obj.scopes, obj.project, obj.expires_at)
-        key, secret = create_api_key(obj.organization, request.user, new)
+        key, secret = create_api_key(obj.organization, cast(User, request.user), new)
         obj.pk = key.pk
         obj.refresh_from_db()
         # Shown once, on the next page; until then it stands encrypted in the session, never in plain.

@@ -27,11 +27,11 @@ class BoundedCount(int):
         return str(self)
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+class BoundedPaginator(Paginator):
     """Counts no further than `COUNT_LIMIT` rows: a list of millions opens as fast as one of ten."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         rows = self.object_list
         if not isinstance(rows, QuerySet):
             return len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -28,7 +28,7 @@ class NewUserForm(UserCreationForm):
     class Meta(BaseUserCreationForm.Meta):
         model = User
         fields = ("email", "name")
-        field_classes: dict[str, Any] = {}
+        field_classes: ClassVar[dict[str, Any]] = {}
 
     def clean_email(self) -> str:
         email = self.cleaned_data["email"].lower()
@@ -40,7 +40,7 @@ class NewUserForm(UserCreationForm):
 class OldUserForm(UserChangeForm):
     class Meta(DjangoUserChangeForm.Meta):
         model = User
-        field_classes: dict[str, Any] = {}
+        field_classes: ClassVar[dict[str, Any]] = {}
 
 
 class UserMembershipInline(ScopedInline):
@@ -58,7 +58,7 @@ class UserMembershipInline(ScopedInline):
 
 
 @admin.register(User)
-class UserAdmin(OrganizationScopedAdmin, DjangoUserAdmin):
+class UserAdmin(OrganizationScopedAdmin, DjangoUserAdmin):  # type: ignore[misc]
     form = OldUserForm
     add_form = NewUserForm
     change_password_form = AdminPasswordChangeForm

@@ -54,7 +54,7 @@ class FilterForm(forms.Form):
     api_key = forms.CharField(required=False, max_length=60, label="API key id")
     error_type = forms.CharField(required=False, max_length=100, label="Error type")
     tag = forms.CharField(required=False, max_length=200, label="Agent tag")
-    errors = forms.BooleanField(required=False, label="Errors only")
+    failed = forms.BooleanField(required=False, label="Errors only")
     byok = forms.ChoiceField(
         choices=[("", "Any"), ("1", "Own keys (BYOK)"), ("0", "Base keys")], required=False, label="Keys"
     )
@@ -94,7 +94,7 @@ def wanted(form: FilterForm) -> Wanted:
         api_key_id=data.get("api_key", ""),
         error_type=data.get("error_type", ""),
         tag=data.get("tag", ""),
-        is_error=True if data.get("errors") else None,
+        is_error=True if data.get("failed") else None,
         is_byok=bool(int(byok)) if byok else None,
     )
     return Wanted(period, filters)
@@ -110,7 +110,7 @@ def traces_view(request: HttpRequest) -> HttpResponse:
         "title": "Traces",
         "form": form,
         "period": asked.period,
-        "filtered": any(form.cleaned_data.get(name) for name in (*FILTERS, "errors", "byok")),
+        "filtered": any(form.cleaned_data.get(name) for name in (*FILTERS, "failed", "byok")),
         "several": len(organizations) > 1,
         "is_fullwidth": "1",
     }

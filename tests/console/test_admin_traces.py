@@ -37,7 +37,7 @@ def test_traces_are_listed_newest_first(client: Client, world: Seeded) -> None:
     [
         ({"model": "gpt-5-mini"}, lambda step: step.model == "gpt-5-mini"),
         ({"provider": "anthropic"}, lambda step: step.provider_type == "anthropic"),
-        ({"errors": "on"}, lambda step: step.error_type),
+        ({"failed": "on"}, lambda step: step.error_type),
         ({"byok": "1"}, lambda step: step.provider_category == "byok"),
         ({"byok": "0"}, lambda step: step.provider_category == "base"),
         ({"error_type": "Overloaded"}, lambda step: step.error_type == "Overloaded"),

@@ -85,7 +85,6 @@ def test_the_main_pages_open_without_an_error_and_fit(live_server: Any, pages: l
         wrong = watched(page, base)
         for url in pages:
             page.goto(base + url)
-            page.wait_for_load_state("networkidle")
             wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert wide <= 0, f"{url} is {wide} pixels too wide"
             assert not wrong, f"{url}: {wrong}"
