@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import orjson
-from asgiref.sync import sync_to_async
 from django.http import HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from ninja import Path, Query, Router
 from pydantic import BaseModel, Field
 
@@ -21,7 +19,7 @@ from agents.schemas.agents import AgentState
 from agents.schemas.base import AgentId
 from agents.states import state_of
 from conversations import access, actions, sse
-from conversations.actions import Send, Started
+from conversations.actions import Send
 from conversations.compacting import compact_conversation
 from conversations.inputs import (
     AsyncBody,
@@ -33,13 +31,15 @@ from conversations.inputs import (
     otids_key,
     rows_of,
 )
-from conversations.models import ACTIVE, Run
+from conversations.models import ACTIVE, Conversation, Run
 from conversations.schemas.base import ConversationRef
 from conversations.schemas.runs import RunId, run_wire
 from conversations.schemas.sending import CompactionResponse, LettaResponse
+from conversations.sse import Framing
 from conversations.threads import recompile_conversation
 from core.errors import BadInput, Gone
-from streams.follow import hub
+from core.http import AwaitedResponse
+from streams.publish import kept
 
 agents_router = Router(tags=["messages"])
 conversations_router = Router(tags=["messages"])
@@ -74,15 +74,16 @@ class ResumeBody(BaseModel):
 
 
 @agents_router.post("/{agent_id}/messages", response=LettaResponse)
-async def create_message(request: ApiRequest, agent_id: Path[AgentId], data: StreamingBody) -> HttpResponseBase:
+def create_message(request: ApiRequest, agent_id: Path[AgentId], data: StreamingBody) -> HttpResponse:
     """Send to the agent's default conversation. `streaming` answers with an event stream."""
-    return await _sent(request, ("default", agent_id), data)
+    return _sent(request, access.conversation_ref(request.caller, "default", agent_id), data)
 
 
 @agents_router.post("/{agent_id}/messages/stream", response=LettaResponse)
-async def stream_message(request: ApiRequest, agent_id: Path[AgentId], data: ConversationBody) -> HttpResponseBase:
+def stream_message(request: ApiRequest, agent_id: Path[AgentId], data: ConversationBody) -> HttpResponse:
     """Send, and answer with an event stream."""
-    return await _sent(request, ("default", agent_id), data.model_copy(update={"streaming": True}))
+    data = data.model_copy(update={"streaming": True})
+    return _sent(request, access.conversation_ref(request.caller, "default", agent_id), data)
 
 
 @agents_router.post("/{agent_id}/messages/async")
@@ -118,21 +119,21 @@ def compact_agent(request: ApiRequest, agent_id: Path[AgentId], data: CompactBod
 
 
 @conversations_router.post("/{conversation_id}/messages", response=LettaResponse)
-async def create_conversation_message(
+def create_conversation_message(
     request: ApiRequest, conversation_id: Path[ConversationRef], data: ConversationBody
-) -> HttpResponseBase:
+) -> HttpResponse:
     """Send to a conversation. Answers with an event stream, or with JSON where `streaming` is false."""
-    return await _sent(request, (conversation_id, data.agent_id), data, run_type="send_conversation_message")
+    conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
+    return _sent(request, conversation, data, run_type="send_conversation_message")
 
 
 @conversations_router.post("/{conversation_id}/stream", response=LettaResponse)
-async def resume_conversation(
+def resume_conversation(
     request: ApiRequest, conversation_id: Path[ConversationRef], data: ResumeBody | None = None
-) -> HttpResponseBase:
+) -> HttpResponse:
     """Follow the run named by `run_id`, the one that a message with `otid` started, or the one that is active."""
     data = data or ResumeBody()
-    run = await sync_to_async(_run_to_resume)(request.caller, conversation_id, data)
-    return await _resumed(run, data)
+    return _resumed(_run_to_resume(request.caller, conversation_id, data), data)
 
 
 @conversations_router.post("/{conversation_id}/compact", response=CompactionResponse)
@@ -157,25 +158,29 @@ def recompile(
 
 
 @runs_router.post("/{run_id}/stream", response=LettaResponse)
-async def resume_run(request: ApiRequest, run_id: Path[RunId], data: ResumeBody | None = None) -> HttpResponseBase:
+def resume_run(request: ApiRequest, run_id: Path[RunId], data: ResumeBody | None = None) -> HttpResponse:
     """Follow a background run behind the frame `starting_after`."""
-    run = await sync_to_async(access.get_run)(request.caller, run_id)
-    return await _resumed(run, data or ResumeBody())
+    return _resumed(access.get_run(request.caller, run_id), data or ResumeBody())
 
 
-async def _sent(
-    request: ApiRequest, ref: tuple[str, str | None], data: StreamingBody, run_type: str = "send_message"
-) -> HttpResponseBase:
+def _sent(
+    request: ApiRequest, conversation: Conversation, data: StreamingBody, run_type: str = "send_message"
+) -> HttpResponse:
     send = send_of(request, data, background=data.background, run_type=run_type)
-    started = await sync_to_async(_start)(request.caller, ref, send)
+    run = actions.start_run(request.caller, conversation, send).run
     if data.streaming:
-        return _stream(sse.frames(sse.framing_of(started.run, pings=data.include_pings)))
-    answered = await sse.drain(started.run)
+        return AwaitedResponse(partial(_stream, sse.framing_of(run, pings=data.include_pings)))
+    return AwaitedResponse(partial(_drained, run))
+
+
+async def _drained(run: Run) -> HttpResponse:
+    answered = await sse.drain(run)
     return HttpResponse(orjson.dumps(answered.body), status=answered.status, content_type=JSON)
 
 
-def _start(caller: Caller, ref: tuple[str, str | None], send: Send) -> Started:
-    return actions.start_run(caller, access.conversation_ref(caller, *ref), send)
+async def _stream(framing: Framing, after: int = 0) -> StreamingHttpResponse:
+    frames = sse.frames(framing, after)
+    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=STREAM_HEADERS)
 
 
 def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: str) -> Send:
@@ -218,13 +223,9 @@ def _run_to_resume(caller: Caller, conversation_id: str, data: ResumeBody) -> Ru
     return run
 
 
-async def _resumed(run: Run, data: ResumeBody) -> HttpResponseBase:
+def _resumed(run: Run, data: ResumeBody) -> HttpResponse:
     if not run.background:
         raise BadInput("This run was not started in the background (background=true): its stream cannot be resumed.")
-    if run.status not in ACTIVE and not await hub().exists(run.pk):
+    if run.status not in ACTIVE and not kept(run.pk):
         raise Gone("The events of this run are no longer kept. Read its messages instead.")
-    return _stream(sse.frames(sse.framing_of(run, pings=data.include_pings), data.starting_after))
-
-
-def _stream(frames: AsyncIterator[bytes]) -> StreamingHttpResponse:
-    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=STREAM_HEADERS)
+    return AwaitedResponse(partial(_stream, sse.framing_of(run, pings=data.include_pings), data.starting_after))

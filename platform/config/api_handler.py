@@ -7,6 +7,8 @@ Django would start a thread, open a database wrapper and send two signals throug
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from inspect import iscoroutinefunction
 from typing import Any, cast
@@ -19,6 +21,8 @@ from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, get_resolver
+
+from core.http import AwaitedResponse
 
 
 class ApiHandler(ASGIHandler):
@@ -53,8 +57,25 @@ class ApiHandler(ASGIHandler):
         else:
             request.resolver_match = match
             response = await asyncio.get_running_loop().run_in_executor(self._threads, _run, request)
-            await self.send_response(response, send)
+            if isinstance(response, AwaitedResponse):
+                await self._while_listening(self._send_awaited(response, send), receive)
+            else:
+                await self.send_response(response, send)
         body.close()
+
+    async def _send_awaited(self, response: AwaitedResponse, send: Any) -> None:
+        await self.send_response(await response.making(), send)
+
+    async def _while_listening(self, answering: Coroutine[Any, Any, None], receive: Any) -> None:
+        """Answer for as long as the caller is there: one who hangs up ends his own waiting and nothing else."""
+        tasks = [asyncio.create_task(answering), asyncio.create_task(self.listen_for_disconnect(receive))]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            with contextlib.suppress(RequestAborted):
+                task.result()
 
 
 def _run(request: HttpRequest) -> HttpResponseBase:

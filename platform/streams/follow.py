@@ -110,10 +110,6 @@ class Hub:
         await self._reader.aclose()
         await self._control.aclose()
 
-    async def exists(self, run_id: str) -> bool:
-        """Whether the run's events are still kept."""
-        return bool(await self._control.exists(stream_key(run_id)))
-
     async def last_number(self, run_id: str) -> int:
         """The number of the run's newest event, 0 where there is none."""
         return int(await cast("Any", self._control.hget(head_key(run_id), "seq")) or 0)

@@ -68,6 +68,11 @@ def append(run_id: str, fence: int, events: list[bytes]) -> int:
     return seq
 
 
+def kept(run_id: str) -> bool:
+    """Whether the run's events are still kept."""
+    return bool(_client().exists(stream_key(run_id)))
+
+
 class Delta(Protocol):
     """A piece that may be joined with the one before it: `join` gives None where it may not."""
 
