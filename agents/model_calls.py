@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from core.db import release_connection
 from core.time import now
 from providers import embeddings, pricing
 from providers.clients.base import client_for
 from providers.errors import ProviderError
 from providers.events import Finished, ModelEvent
-from providers.resolve import ResolvedModel, price_overrides, resolve
+from providers.resolve import ResolvedModel, note_use, price_overrides, resolve
 from providers.types import ModelRequest
 from providers.usage import Usage
 from telemetry.recorder import recorder
@@ -78,6 +79,7 @@ class ModelCall:
         self.context = context
         self.outcome = Outcome()
         self._abandoned = abandoned
+        self._estimated = 0
 
     def events(self) -> Iterator[ModelEvent]:
         """The events of the attempt that answers. Raises ProviderError, Abandoned."""
@@ -97,7 +99,9 @@ class ModelCall:
         client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)
         body = client.request_body(self.request)
         start = _start(self.target, self.context, attempt, body, self.request)
+        self._estimated = start.estimated_prompt_tokens
         self.outcome = Outcome(call_id=start.id)
+        release_connection()
         trace: OpenCall | None = recorder().begin(start)
         clock = time.perf_counter()
         seen = 0
@@ -127,6 +131,7 @@ class ModelCall:
         outcome.usage = answer.usage
         price = _price(self.target, answer.usage, self.context.organization_id)
         outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+        note_use(self.target.provider_id)
         if trace is not None:
             response = orjson.dumps(answer.response)
             trace.finish(_end(outcome, response_json=response, finish_reason=answer.finish_reason))
@@ -138,9 +143,9 @@ class ModelCall:
             return
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
+        note_use(self.target.provider_id, error.message if error else "")
         if seen:  # the provider had begun to answer: it will be billed, so it is counted, and marked as a guess
-            body = client_for(self.target.credential, tool_mode=self.target.info.tool_mode).request_body(self.request)
-            outcome.usage = Usage(input=len(body) // BYTES_PER_TOKEN, output=seen, estimated=True)
+            outcome.usage = (error and error.usage) or Usage(input=self._estimated, output=seen, estimated=True)
             price = _price(self.target, outcome.usage, self.context.organization_id)
             outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
         message = error.message if error else "The caller stopped listening."
@@ -172,6 +177,7 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterato
     start = _start(target, context, 1, body, None)
     trace = recorder().begin(start)
     outcome = Outcome(call_id=start.id)
+    release_connection()
     clock = time.perf_counter()
     try:
         yield outcome

@@ -24,6 +24,7 @@ from conversations.failures import StepFailed
 from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
 from conversations.turn import Work, call_context, offer_of, tool_context
+from core.db import release_connection
 from core.errors import AppError
 from providers.errors import ContextWindowExceeded, ProviderError
 from streams.publish import RunWriter
@@ -54,6 +55,7 @@ def advance(run_id: str) -> None:
         log.exception("%s failed", run.pk)
         failures.fail_run(run, writer, error)
     finally:
+        release_connection()
         writer.close()
     if goes_on:
         doorbell.ring(run_id)

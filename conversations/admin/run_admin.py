@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import ApiKey
 from console.access import OPERATORS, may
 from console.admin_base import ReadOnlyAdmin
-from console.display import badge, count, link, short, span, usd, when
+from console.display import DASH, badge, count, link, short, span, usd, when
 from conversations.actions import cancel_run
 from conversations.admin.turns import turns_of
 from conversations.models import ACTIVE, Run, RunStatus, Step
@@ -76,15 +76,15 @@ class RunAdmin(ReadOnlyAdmin):
     list_display = (
         "run",
         "state",
+        "begun",
         "agent_link",
-        "organization",
         "ended_by",
         "steps_number",
         "tokens",
         "cost",
         "first",
         "took",
-        "begun",
+        "organization",
     )
     list_select_related = ("agent", "organization")
     list_fullwidth = True
@@ -128,7 +128,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @admin.display(description="cost", ordering="cost_usd")
     def cost(self, obj: Run) -> str:
-        return usd(obj.cost_usd)
+        return DASH if obj.cost_usd is None and obj.status != RunStatus.COMPLETED else usd(obj.cost_usd)
 
     @admin.display(description="first token", ordering="ttft_ms")
     def first(self, obj: Run) -> str:

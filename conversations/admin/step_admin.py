@@ -11,10 +11,10 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 
 from console.admin_base import ReadOnlyAdmin
-from console.display import badge, count, link, short, span, usd, when
+from console.display import DASH, badge, count, link, short, span, usd, when
 from conversations.admin.run_admin import tokens_of
 from conversations.admin.turns import turns_of
-from conversations.models import Step
+from conversations.models import Step, StepStatus
 
 BUCKETS = (
     ("input", "Input, not cached"),
@@ -31,14 +31,14 @@ class StepAdmin(ReadOnlyAdmin):
     list_display = (
         "step",
         "state",
+        "begun",
         "model_handle",
         "agent_link",
-        "organization",
         "tokens",
         "cost",
         "first",
         "took",
-        "begun",
+        "organization",
     )
     list_select_related = ("agent", "organization")
     list_fullwidth = True
@@ -73,7 +73,7 @@ class StepAdmin(ReadOnlyAdmin):
 
     @admin.display(description="cost", ordering="cost_usd")
     def cost(self, obj: Step) -> str:
-        return usd(obj.cost_usd)
+        return DASH if obj.cost_usd is None and obj.status != StepStatus.SUCCESS else usd(obj.cost_usd)
 
     @admin.display(description="first token", ordering="ttft_ms")
     def first(self, obj: Step) -> str:
