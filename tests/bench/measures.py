@@ -71,7 +71,9 @@ class Bench:
         beside = f"mock {mock:.1f} ms, in all {plain:.1f} ms"
         return [
             Figure("non-streamed message, beyond the mock", "ms", plain - mock, 19, 191, beside),
-            Figure("with a memory-tool call, beyond 2 mock calls", "ms", tool - 2 * mock, 43, 431, f"in all {tool:.1f}"),
+            Figure(
+                "with a memory-tool call, beyond 2 mock calls", "ms", tool - 2 * mock, 43, 431, f"in all {tool:.1f}"
+            ),
         ]
 
     def streaming(self, times: int) -> list[Figure]:

@@ -85,6 +85,7 @@ class Live:
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.key = ""
         self.credentials: dict[str, str] = {}
+        self.extra_environment: dict[str, str] = {}
 
     def start(self) -> None:
         with ThreadPoolExecutor() as pool:
@@ -130,6 +131,7 @@ class Live:
             "SWEEP_INTERVAL_S": "1",
             "DEFAULT_MODEL": MODEL,
             "PYTHONUNBUFFERED": "1",
+            **self.extra_environment,
         }
 
     def manage(self, *arguments: str) -> str:
