@@ -54,6 +54,16 @@ def conversation_ref(caller: Caller, value: str, agent_id: str | None = None) ->
     return found
 
 
+def organization_of(reference: str) -> str:
+    """Whose the conversation, or the agent, is: a person who is logged in may act in several organizations."""
+    rows = Conversation.objects.all()
+    rows = rows.filter(pk=reference) if is_id("conv", reference) else rows.filter(agent_id=reference, is_default=True)
+    found = rows.values_list("organization_id", flat=True).first()
+    if found is None:
+        raise _unknown(reference, None)
+    return found
+
+
 def conversation_id_of(caller: Caller, value: str, agent_id: str | None = None) -> str:
     """Like `conversation_ref`, where the row itself is not needed."""
     found = _named(conversations_of(caller), value, agent_id).values_list("pk", flat=True).first()

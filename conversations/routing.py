@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from channels.security.websocket import WebsocketDenier
 from django.urls import re_path
 
 from conversations.consumers import ConversationConsumer
-from core.ids import UUID4
 
 _socket = ConversationConsumer.as_asgi()
 
+# The name of a part is the prefix of the id that it must be.
 websocket_urlpatterns: list[Any] = [
-    re_path(rf"^ws/agents/(?P<agent_id>agent-{UUID4})/?$", _socket),
-    re_path(rf"^ws/conversations/(?P<conversation_id>conv-{UUID4})/?$", _socket),
+    re_path(r"^ws/agents/(?P<agent>[^/]+)/?$", _socket),
+    re_path(r"^ws/conversations/(?P<conv>[^/]+)/?$", _socket),
+    re_path(r"", WebsocketDenier.as_asgi()),
 ]
