@@ -112,10 +112,9 @@ class OrganizationScopedAdmin(ModelAdmin):
     def _column_of(self, term: str) -> str:
         """The column that holds ids like this one; "" for a term that is no id."""
         prefix = term.partition("-")[0]
-        if not is_id(prefix, term):
-            return ""
         own = isinstance(self.opts.pk, PrefixedIdField) and self.opts.pk.prefix == prefix
-        return "pk" if own else self.id_lookups.get(prefix, "")
+        column = "pk" if own else self.id_lookups.get(prefix, "")
+        return column if column and is_id(prefix, term) else ""
 
     def organization_of(self, obj: Model) -> str | None:
         value: Any = obj

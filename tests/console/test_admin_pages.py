@@ -92,6 +92,31 @@ def test_a_long_conversation_is_paged_by_the_number_of_the_message(browser: Any,
     assert "message number 50." in read(client, url + newer[1])
 
 
+@pytest.mark.parametrize("words", ["(((", "agent-(", "%", "agent-nonsense", "'", "\\", "a" * 500, "tomatoes & ("])
+def test_no_search_breaks_a_list(browser: Any, world: Seeded, words: str) -> None:
+    client = browser("viewer")
+    for url in admin_pages.lists():
+        assert client.get(url, {"q": words}).status_code == 200, url
+
+
+def test_a_wrong_address_says_so_in_words(browser: Any, world: Seeded) -> None:
+    client = browser("viewer")
+    response = client.get("/admin/agents/agent/nonsense/memory/")
+    assert response.status_code == 404
+    assert b"There is nothing here" in response.content
+    response = client.get(reverse("admin:agents_agent_add"))
+    assert response.status_code == 403
+    assert b"Your role does not allow this" in response.content
+
+
+def test_passages_are_found_by_their_words(browser: Any, world: Seeded) -> None:
+    client, url = browser("viewer"), reverse("admin:agents_passage_changelist")
+    found = client.get(url, {"q": "tomatoes sun"}).content.decode()
+    assert "Tomatoes want sun" in found
+    assert "fig tree" not in found
+    assert client.get(url, {"q": world.archive.pk}).content.count(b"data-row") == 3  # type: ignore[union-attr]
+
+
 def test_a_run_shows_its_steps_its_error_and_the_way_to_its_traces(browser: Any, world: Seeded) -> None:
     client = browser("viewer")
     good, bad = (next(run for run in world.runs if run.status == status) for status in ("completed", "failed"))

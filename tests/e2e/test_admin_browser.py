@@ -20,7 +20,6 @@ SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "hei
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
 
 
@@ -66,6 +65,7 @@ def in_chromium(size: str, visit: Callable[[Page], Any], **options: Any) -> Any:
     """Playwright's loop runs in this thread: the database is touched before it and after it, never within."""
     from playwright.sync_api import sync_playwright
 
+    assert Path(CHROMIUM).exists(), "these tests need Debian's chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
