@@ -192,8 +192,7 @@ def test_a_taken_port_is_left_to_its_holder(tmp_path: Path) -> None:
     first.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up rights")
-def test_started_by_root_postgres_works_below_a_directory_that_is_closed_to_all_others(tmp_path: Path) -> None:
+def test_postgres_never_runs_as_root_and_works_below_a_directory_that_is_closed_to_all_others(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     part = Postgres(closed / "postgres", tmp_path, throwaway=True)

@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -127,7 +128,7 @@ def clickhouse() -> Finding:
 
 
 def spool() -> Finding:
-    folder = settings.TELEMETRY_SPOOL_DIR
+    folder = Path(settings.TELEMETRY_SPOOL_DIR)
     probe = folder / ".doctor"
     try:
         folder.mkdir(parents=True, exist_ok=True)
