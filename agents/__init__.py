@@ -1,0 +1,1 @@
+"""Who an agent is, and how one thinks."""

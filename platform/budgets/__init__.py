@@ -1,0 +1,1 @@
+"""What an organization, a project or an agent may spend."""

@@ -8,8 +8,8 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the current one in every process that may ring."""
-        from config import celery
+        """Make our Celery application the current one in every process that may ring, and register the checks."""
+        from config import celery, checks  # noqa: F401 -- the checks register themselves
 
         celery.app.set_current()
         celery.app.set_default()

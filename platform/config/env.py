@@ -10,8 +10,9 @@ import os
 import secrets
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stack import addresses
@@ -29,6 +30,13 @@ KEYED_PROVIDERS = (
     ("XAI_API_KEY", "xai", "xai", ""),
     ("MISTRAL_API_KEY", "mistral", "mistral", ""),
     ("FIREWORKS_API_KEY", "fireworks", "fireworks", ""),
+    ("GEMINI_API_KEY", "google_ai", "google_ai", ""),
+    ("AZURE_API_KEY", "azure", "azure", "AZURE_BASE_URL"),
+    ("CEREBRAS_API_KEY", "cerebras", "cerebras", ""),
+    ("MOONSHOT_API_KEY", "moonshot", "moonshot", ""),
+    ("MINIMAX_API_KEY", "minimax", "minimax", ""),
+    ("ZAI_API_KEY", "zai", "zai", ""),
+    ("BASETEN_API_KEY", "baseten", "baseten", ""),
 )
 # OpenAI-compatible servers without a key, by their base URL.
 KEYLESS_PROVIDERS = (
@@ -36,6 +44,7 @@ KEYLESS_PROVIDERS = (
     ("VLLM_API_BASE", "vllm"),
     ("LMSTUDIO_BASE_URL", "lmstudio"),
     ("LLAMACPP_BASE_URL", "llamacpp"),
+    ("SGLANG_API_BASE", "sglang"),
 )
 
 
@@ -80,12 +89,22 @@ class Env(BaseSettings):
     default_model: str = ""
     default_embedding: str = ""
 
+    @field_validator("database_url", "redis_url", "clickhouse_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        """What cannot even be taken apart; `config.checks` looks at the rest."""
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ValueError("no address: write ? # / @ : in a password as %3F %23 %2F %40 %3A") from None
+        return url
+
 
 def load() -> Env:
     try:
         env = Env()
     except ValidationError as error:
-        problems = "\n".join(f"  {str(e['loc'][0]).upper()}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        problems = "\n".join(f"  {str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise SystemExit(f"Wrong settings in the environment or .env:\n{problems}\nSee .env.example.") from None
     _fill_from_stack(env)
     _fill_secrets(env)

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, ids, base models, cursors, secrets, time. No product word in here."""

@@ -1,0 +1,1 @@
+"""Talking to models and embedders; knows no agent."""

@@ -274,7 +274,12 @@ def _step(turn: _Turn, index: int, said: str | None) -> Any:
         total_ms=1_590,
     )
     turn.world.steps.append(step)
-    request, response = _payloads(turn, model, said)
+    return _trace(turn, step, _payloads(turn, model, said))
+
+
+def _trace(turn: _Turn, step: Step, payloads: tuple[bytes, bytes]) -> Any:
+    """The row and payloads of the step's model call, as they go into ClickHouse."""
+    request, response = payloads
     start = CallStart(
         id=step.trace_call_id,
         organization_id=str(turn.world.organization.pk),
@@ -286,26 +291,26 @@ def _step(turn: _Turn, index: int, said: str | None) -> Any:
         step_id=str(step.pk),
         trace_id=turn.run.trace_id,
         call_type="agent_step",
-        provider=provider,
-        provider_name=provider,
-        provider_category=category,
-        model=model,
-        created_at=at,
+        provider=step.provider_type,
+        provider_name=step.provider_name,
+        provider_category=step.provider_category,
+        model=step.model,
+        created_at=step.started_at,
         request_json=request,
         api_key_id=str(turn.world.key.pk),
     )
     end = CallEnd(
         response_json=response,
-        input_tokens=tokens,
-        cache_read_tokens=cached or None,
-        output_tokens=0 if failed else out,
-        cost_usd=cost,
-        price_source="unpriced" if cost is None else "genai-prices 0.2.3",
+        input_tokens=step.usage["input"],
+        cache_read_tokens=step.usage["cache_read"] or None,
+        output_tokens=step.usage["output"],
+        cost_usd=step.cost_usd,
+        price_source=step.price_source or "unpriced",
         latency_ms=step.model_ms or 0,
-        ttft_ms=None if failed else step.ttft_ms,
-        finish_reason="" if failed else "stop",
-        error_type="Overloaded" if failed else "",
-        error_message="The vendor is overloaded: 529." if failed else "",
+        ttft_ms=None if turn.failed else step.ttft_ms,
+        finish_reason="" if turn.failed else "stop",
+        error_type=step.error_type or "",
+        error_message="The vendor is overloaded: 529." if turn.failed else "",
     )
     return [*start_row(start), *end_row(end)], (request, response, b"{}")
 
