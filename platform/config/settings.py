@@ -17,6 +17,9 @@ ENCRYPTION_KEYS = [key.strip() for key in ENV.encryption_keys.split(",") if key.
 DEBUG = ENV.debug
 ALLOWED_HOSTS = [host.strip() for host in ENV.allowed_hosts.split(",")]
 CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in ENV.csrf_trusted_origins.split(",") if origin.strip()]
+# Where browsers reach the admin by HTTPS alone, its cookies must not travel otherwise.
+SESSION_COOKIE_SECURE = bool(CSRF_TRUSTED_ORIGINS) and all(url.startswith("https://") for url in CSRF_TRUSTED_ORIGINS)
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # the default one would put its own admin site in the place of ours

@@ -38,6 +38,11 @@ def encrypt(text: str) -> str:
     return f"{_VERSION}:{key_id}:{base64.b64encode(nonce + sealed).decode()}"
 
 
+def is_current(stored: str) -> bool:
+    """Whether the first key, the one that encrypts, is the one it was encrypted with."""
+    return stored.startswith(f"{_VERSION}:{next(iter(_keys()))}:")
+
+
 def decrypt(stored: str) -> str:
     version, _, rest = stored.partition(":")
     key_id, _, body = rest.partition(":")

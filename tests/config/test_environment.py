@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from config import env
 from providers.catalog import presets
+
+PLATFORM = Path(env.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +103,21 @@ def test_providers_of_the_environment_are_of_known_types() -> None:
     assert {kind for _, _, kind, _ in env.KEYED_PROVIDERS} | {name for _, name in env.KEYLESS_PROVIDERS} <= set(
         presets()
     )
+
+
+@pytest.mark.parametrize(
+    ("origins", "secure"), [("", False), ("http://h", False), ("https://h", True), ("https://h,http://h", False)]
+)
+def test_cookies_travel_by_https_alone_where_browsers_do(tmp_path: Path, origins: str, secure: bool) -> None:
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from config import settings as s; print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE)",
+        ],
+        env={"PYTHONPATH": str(PLATFORM), "DATA_DIR": str(tmp_path), "CSRF_TRUSTED_ORIGINS": origins},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.split() == [str(secure)] * 2
