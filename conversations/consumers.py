@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from channels.db import DatabaseSyncToAsync
+from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
@@ -41,6 +41,7 @@ from conversations.ws_frames import (
     SendCommand,
     UnreadableFrame,
 )
+from core.db import release_connection
 from core.errors import AppError, Invalid, LimitExceeded, NotFound, PermissionDenied, Unavailable
 from core.ids import is_id
 from providers.errors import ProviderError
@@ -64,11 +65,17 @@ _open: Counter[str] = Counter()
 
 async def _in_thread(function: Callable[..., T], *args: Any) -> T:
     """Run what asks the database; its connection is back in the pool afterwards. Raises Unavailable."""
+
+    def work() -> T:
+        try:
+            return function(*args)
+        finally:
+            release_connection()
+
     try:
-        found: T = await DatabaseSyncToAsync(function, thread_sensitive=False)(*args)
+        return await sync_to_async(work, thread_sensitive=False)()
     except (OperationalError, InterfaceError) as error:
         raise Unavailable("The database does not answer.") from error
-    return found
 
 
 async def _newest(run_id: str) -> int:
