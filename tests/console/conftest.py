@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -14,19 +14,31 @@ if TYPE_CHECKING:
 Browser = Callable[[str], Client]
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Any) -> None:
+    """A slow hash is right for real passwords, and most of the time of these tests."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
-def world(db: None, clickhouse: str) -> Seeded:
+def traces_url(request: pytest.FixtureRequest) -> str:
+    """Traces are written for the tests that ask for `clickhouse`; for the others it does not answer."""
+    return str(request.getfixturevalue("clickhouse")) if "clickhouse" in request.fixturenames else ""
+
+
+@pytest.fixture
+def world(db: None, traces_url: str) -> Seeded:
     from tests.support.seed import Size, seed
 
-    return seed("Northwind", size=Size(agents=2, turns=4, days=3), clickhouse_url=clickhouse)
+    return seed("Northwind", size=Size(agents=2, turns=4, days=3), clickhouse_url=traces_url)
 
 
 @pytest.fixture
-def foreign(db: None, clickhouse: str) -> Seeded:
+def foreign(db: None, traces_url: str) -> Seeded:
     """Another organization, of which nobody in `world` may ever see anything."""
     from tests.support.seed import Size, seed
 
-    return seed("Contoso", size=Size(agents=1, turns=2, days=2), number=2, clickhouse_url=clickhouse)
+    return seed("Contoso", size=Size(agents=1, turns=2, days=2), number=2, clickhouse_url=traces_url)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ OUTSIDE = re.compile(r"""(?:src|href|action)=["'](?:https?:)?//(?!testserver)[^"
 OUR_TABLE = re.compile(r"""<table class="pn-table">.*?</table>""", re.DOTALL)
 ROLES = ("superuser", "admin", "viewer")
 
+pytestmark = pytest.mark.usefixtures("clickhouse")
+
 
 def read(client: Client, url: str) -> str:
     response = client.get(url)
@@ -92,11 +94,11 @@ def test_a_long_conversation_is_paged_by_the_number_of_the_message(browser: Any,
     assert "message number 50." in read(client, url + newer[1])
 
 
-@pytest.mark.parametrize("words", ["(((", "agent-(", "%", "agent-nonsense", "'", "\\", "a" * 500, "tomatoes & ("])
-def test_no_search_breaks_a_list(browser: Any, world: Seeded, words: str) -> None:
+def test_no_search_breaks_a_list(browser: Any, world: Seeded) -> None:
     client = browser("viewer")
     for url in admin_pages.lists():
-        assert client.get(url, {"q": words}).status_code == 200, url
+        for words in ("(((", "agent-(", "%", "agent-nonsense", "'\\", "a" * 500, "tomatoes & ("):
+            assert client.get(url, {"q": words}).status_code == 200, f"{url}?q={words}"
 
 
 def test_a_wrong_address_says_so_in_words(browser: Any, world: Seeded) -> None:

@@ -22,6 +22,8 @@ from tests.support.seed import Seeded, Size, person, seed
 MOST_OF_A_LIST = 7
 MOST_OF_A_PAGE = 12
 
+pytestmark = pytest.mark.usefixtures("clickhouse")
+
 
 def queries(client: Client, url: str) -> int:
     with CaptureQueriesContext(

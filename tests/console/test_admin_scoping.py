@@ -23,6 +23,7 @@ def ids_of(world: Seeded) -> list[str]:
     return [str(row.pk) for row in rows]
 
 
+@pytest.mark.usefixtures("clickhouse")
 def test_no_list_of_a_member_holds_a_row_of_another_organization(browser: Any, world: Seeded, foreign: Seeded) -> None:
     client = browser("owner")
     hidden = [*ids_of(foreign), "Contoso"]
@@ -35,6 +36,7 @@ def test_no_list_of_a_member_holds_a_row_of_another_organization(browser: Any, w
     assert shown > 20
 
 
+@pytest.mark.usefixtures("clickhouse")
 def test_no_page_of_a_row_of_another_organization_opens(browser: Any, world: Seeded, foreign: Seeded) -> None:
     client = browser("owner")
     for url in admin_pages.details(foreign):

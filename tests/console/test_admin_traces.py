@@ -14,6 +14,8 @@ from tests.support.seed import Seeded, Size, seed
 
 NOWHERE = "clickhouse://127.0.0.1:9/none"
 
+pytestmark = pytest.mark.usefixtures("clickhouse")
+
 
 def shown(client: Client, **query: Any) -> list[str]:
     html = client.get(reverse("admin:telemetry_traces"), query).content.decode()
