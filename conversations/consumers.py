@@ -239,19 +239,19 @@ class ConversationConsumer(AsyncWebsocketConsumer):
                 self._main.cancel()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self._closing:
-            return
-        try:
-            if text_data is None:
-                raise UnreadableFrame("Frames are texts: send JSON.")
-            if len(text_data) > ws_frames.MAX_FRAME_BYTES:
-                await self._end(Close.TOO_BIG, f"a frame may have {ws_frames.MAX_FRAME_BYTES} bytes")
-                return
-            await self._handle(text_data)
-        except UnreadableFrame as error:
-            await self._refuse(Invalid(str(error)), Close.BAD_FRAME)
-        except _Slow:
-            await self._end(Close.SLOW, "you read too slowly: connect again and follow from the last number you saw")
+        if not self._closing:
+            await self._guarded(self._take(text_data))
+
+    async def _take(self, text: str | None) -> None:
+        if text is None:
+            await self._refuse(Invalid("Frames are texts: send JSON."), Close.BAD_FRAME)
+        elif len(text) > ws_frames.MAX_FRAME_BYTES:
+            await self._end(Close.TOO_BIG, f"a frame may have {ws_frames.MAX_FRAME_BYTES} bytes")
+        else:
+            try:
+                await self._handle(text)
+            except UnreadableFrame as error:
+                await self._refuse(Invalid(str(error)), Close.BAD_FRAME)
 
     async def _handle(self, text: str) -> None:
         frame_id: str | None = None

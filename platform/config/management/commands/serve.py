@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 GRACE_SECONDS = 5  # open streams get this long when the server is told to stop
+PING_SECONDS = 25  # a websocket's client that does not answer for so long is gone
 
 
 class Command(BaseCommand):
@@ -36,6 +37,9 @@ def _uvicorn(host: str, port: int, access_log: bool) -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,  # frames are small: packing each costs more than it saves
         lifespan="off",
         log_config=None,
         log_level="info" if access_log else "warning",
@@ -49,5 +53,6 @@ def _daphne(host: str, port: int, access_log: bool) -> None:
     from daphne.cli import CommandLineInterface
 
     options = ["-b", host, "-p", str(port), "-v", "1" if access_log else "0", "--no-server-name"]
+    options += ["--ping-interval", str(PING_SECONDS), "--ping-timeout", str(2 * PING_SECONDS)]
     options += ["--access-log", "-"] if access_log else []
     CommandLineInterface().run([*options, "config.asgi:application"])
