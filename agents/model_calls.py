@@ -31,6 +31,7 @@ from telemetry.trace import CallEnd, CallStart
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 20.0
 BYTES_PER_TOKEN = 4
+NOT_BILLED = "not_billed"
 
 
 class Abandoned(Exception):
@@ -144,7 +145,9 @@ class ModelCall:
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
         note_use(self.target.provider_id, error.message if error else "")
-        if seen:  # the provider had begun to answer: it will be billed, so it is counted, and marked as a guess
+        if error is not None and not seen:  # refused before it began to answer: vendors do not bill that
+            outcome.cost_usd, outcome.price_source = Decimal(0), NOT_BILLED
+        else:  # it was working on it and will be paid for it, so it is counted, and marked as a guess
             outcome.usage = (error and error.usage) or Usage(input=self._estimated, output=seen, estimated=True)
             price = _price(self.target, outcome.usage, self.context.organization_id)
             outcome.cost_usd, outcome.price_source = price.cost_usd, price.source

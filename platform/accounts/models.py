@@ -60,6 +60,9 @@ class User(AbstractBaseUser, PermissionsMixin, TimeStamped):
     def __str__(self) -> str:
         return self.name or self.email
 
+    def get_full_name(self) -> str:
+        return str(self)
+
     def clean(self) -> None:
         self.email = self.email.lower()
 
