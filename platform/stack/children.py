@@ -113,6 +113,14 @@ def started_at(pid: int) -> str:
         return ""
 
 
+def age(pid: int) -> float:
+    """Seconds since the process began, its interpreter's own start among them; 0 where the system does not say."""
+    ticks = started_at(pid)
+    if not ticks:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 def leftover(pid_file: Path) -> int | None:
     """The pid of a child that an earlier, dead starter left running."""
     try:

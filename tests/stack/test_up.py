@@ -76,7 +76,7 @@ def test_one_command_shows_an_agent_that_learns_and_leaves_nothing_running(insta
 
     # A second start keeps the data, and down, from another terminal, ends it.
     up = installation.start("up", "--model", "scripted", "--no-demo")
-    told = installation.wait_for("Ready after", up)
+    told = installation.wait_for("Ctrl-C stops", up)
     assert "both databases migrated" not in told
     assert told.split("API key")[1].split()[0] == first.stdout.split("API key")[1].split()[0]
     running = installation.pids()
@@ -90,9 +90,9 @@ def test_one_command_shows_an_agent_that_learns_and_leaves_nothing_running(insta
     assert not any(alive(pid) for pid in running)
 
     # A web server that dies ends the rest, with its last words.
+    installation.log.unlink()
     up = installation.start("up", "--model", "scripted", "--no-demo")
-    os.truncate(installation.log, 0)
-    installation.wait_for("Ready after", up)
+    installation.wait_for("Ctrl-C stops", up)
     running = installation.pids()
     web = int((installation.data_dir / "processes" / "web.pid").read_text().split()[0])
     os.kill(web, signal.SIGKILL)

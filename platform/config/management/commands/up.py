@@ -21,7 +21,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config import env as environment
-from stack.children import started_at
+from stack.children import age, started_at
 from stack.errors import StackError
 from stack.group import Group
 from stack.model import Choice, LocalModel, Wishes
@@ -74,7 +74,6 @@ class Run:
         self.env = env
         self.terminal = terminal
         self.options = options
-        self.began = time.monotonic()
         self.data_dir = env.data_dir.resolve()
         self.logs = self.data_dir / "logs"
         self.cleanup = ExitStack()
@@ -114,6 +113,7 @@ class Run:
             bootstrapped = pool.submit(self._bootstrap)
             self._start_services()
             self.credentials = bootstrapped.result()
+        self.terminal.done(f"ready {age(os.getpid()):.1f} s after it was asked for")
 
     @contextmanager
     def _giving_up_at_once(self) -> Iterator[None]:
@@ -135,7 +135,7 @@ class Run:
             self._converse()
         self.terminal.say()
         self.terminal.say(_how_to_go_on(self.env, self.credentials))
-        self.terminal.say(f"\nReady after {time.monotonic() - self.began:.1f} s.")
+        self.terminal.say()
 
     def wait(self) -> None:
         """Until Ctrl-C, `make down`, or a process that ends by itself."""
@@ -162,7 +162,7 @@ class Run:
                 time.sleep(0.05)
         self._check_services()
         if talk.returncode != 0:
-            raise StackError("The demo conversation failed; the lines above say why. `manage.py doctor` may help.")
+            raise StackError(f"The demo conversation failed; the lines above and {self.logs} say why.")
 
     def _check_services(self) -> None:
         if gone := self.group.ended():
