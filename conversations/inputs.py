@@ -10,25 +10,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from agents.tools.arguments import clean
+from conversations.schemas.base import MessageType
 from core.errors import BadInput
 from core.ids import new_id
 
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-MessageType = Literal[
-    "system_message",
-    "user_message",
-    "assistant_message",
-    "reasoning_message",
-    "hidden_reasoning_message",
-    "tool_call_message",
-    "tool_return_message",
-    "approval_request_message",
-    "approval_response_message",
-    "summary_message",
-    "event_message",
-]
 
 
 class _Body(BaseModel):
@@ -228,7 +216,7 @@ def _tool_return(item: ClientToolReturn) -> dict[str, Any]:
     found = item.model_dump()
     if not isinstance(item.tool_return, str):
         found["tool_return"] = "".join(part.text for part in item.tool_return)
-    return found
+    return found | {"tool_return": clean(found["tool_return"])}
 
 
 def _message(sent: MessageCreate) -> dict[str, Any]:
@@ -246,12 +234,12 @@ def _message(sent: MessageCreate) -> dict[str, Any]:
 
 def _parts(content: Content) -> list[dict[str, Any]]:
     if isinstance(content, str):
-        return [{"type": "text", "text": content}]
+        return [{"type": "text", "text": clean(content)}]
     return [_image(part.source) if isinstance(part, ImageContent) else _text(part) for part in content]
 
 
 def _text(part: TextContent) -> dict[str, Any]:
-    return {"type": "text", "text": part.text}
+    return {"type": "text", "text": clean(part.text)}
 
 
 def _image(source: Base64Image | UrlImage) -> dict[str, Any]:

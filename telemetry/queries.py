@@ -10,49 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from core.errors import Invalid
-from telemetry.client import pool
-from telemetry.trace import COLUMNS, epoch_ms
+from telemetry.select import Sums, select, sums
+from telemetry.trace import epoch_ms
 
-SQL = Path(__file__).parent / "sql"
-LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
 BEGINNING, END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
-    """Exact sums over calls. `cost_usd` leaves out the `unpriced_calls`; `estimated_calls` have estimated tokens."""
-
-    calls: int
-    errors: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    input_tokens: int
-    cached_input_tokens: int
-    cache_write_tokens: int
-    reasoning_tokens: int
-    estimated_calls: int
-    unpriced_calls: int
-    cost_usd: Decimal
-    latency_ms_sum: int
-    ttft_ms_sum: int
-    ttft_calls: int
-
-    @property
-    def mean_latency_ms(self) -> float | None:
-        return self.latency_ms_sum / self.calls if self.calls else None
-
-    @property
-    def mean_ttft_ms(self) -> float | None:
-        return self.ttft_ms_sum / self.ttft_calls if self.ttft_calls else None
-
-
-SUM_NAMES = tuple(f.name for f in fields(Sums))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,30 +131,30 @@ class TracePage:
 
 
 def usage_by_day_and_model(organization_id: str | None, start: date, end: date) -> list[DayModelUsage]:
-    rows = _select("usage_by_day_and_model", organization_id, start=start, end=end)
-    return [DayModelUsage(day=r[0], provider=r[1], model=r[2], **_sums(r)) for r in rows]
+    rows = select("usage_by_day_and_model", organization_id, start=start, end=end)
+    return [DayModelUsage(day=r[0], provider=r[1], model=r[2], **sums(r)) for r in rows]
 
 
 def usage_by_hour(organization_id: str | None, start: datetime, end: datetime) -> list[HourUsage]:
-    rows = _select("usage_by_hour", organization_id, start=_second(start), end=_second(end))
-    return [HourUsage(hour=r[0], **_sums(r)) for r in rows]
+    rows = select("usage_by_hour", organization_id, start=_second(start), end=_second(end))
+    return [HourUsage(hour=r[0], **sums(r)) for r in rows]
 
 
 def usage_by_organization(start: date, end: date) -> list[OrganizationUsage]:
     """For superusers; the dearest first, 1,000 at most."""
-    rows = _select("usage_by_organization", None, start=start, end=end)
-    return [OrganizationUsage(organization_id=r[0], **_sums(r)) for r in rows]
+    rows = select("usage_by_organization", None, start=start, end=end)
+    return [OrganizationUsage(organization_id=r[0], **sums(r)) for r in rows]
 
 
 def byok_split(organization_id: str | None, start: date, end: date) -> list[ByokUsage]:
     """At most two rows: calls on the installation's own keys, and on the customers'."""
-    rows = _select("byok_split", organization_id, start=start, end=end)
-    return [ByokUsage(is_byok=bool(r[0]), **_sums(r)) for r in rows]
+    rows = select("byok_split", organization_id, start=start, end=end)
+    return [ByokUsage(is_byok=bool(r[0]), **sums(r)) for r in rows]
 
 
 def totals(organization_id: str | None, start: date, end: date) -> Sums:
-    [row] = _select("totals", organization_id, start=start, end=end)
-    return Sums(**_sums(row))
+    [row] = select("totals", organization_id, start=start, end=end)
+    return Sums(**sums(row))
 
 
 def list_traces(
@@ -203,51 +167,32 @@ def list_traces(
     for flag in ("is_error", "is_byok"):
         params[flag] = -1 if params[flag] is None else int(params[flag])
     params["start"], params["end"] = epoch_ms(wanted.start or BEGINNING), epoch_ms(wanted.end or END)
-    rows = _select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
+    rows = select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
     found = [TraceRow(*row) for row in rows[:limit]]
     return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
 
 
 def get_trace(organization_id: str | None, trace_id: str) -> Trace | None:
     """By the id of the call."""
-    return _with_payload(_select("trace_by_id", organization_id, id=trace_id))
+    return _with_payload(select("trace_by_id", organization_id, id=trace_id))
 
 
 def trace_of_step(organization_id: str | None, step_id: str) -> Trace | None:
     """The newest call of the step: the attempt that counted."""
-    return _with_payload(_select("trace_of_step", organization_id, step_id=step_id))
+    return _with_payload(select("trace_of_step", organization_id, step_id=step_id))
 
 
 def traces_of_run(organization_id: str | None, run_id: str, limit: int = 1000) -> list[TraceRow]:
     """Every call of the run, the oldest first."""
-    return [TraceRow(*row) for row in _select("traces_of_run", organization_id, run_id=run_id, limit=limit)]
+    return [TraceRow(*row) for row in select("traces_of_run", organization_id, run_id=run_id, limit=limit)]
 
 
 def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
     if not rows:
         return None
     row = TraceRow(*rows[0])
-    payload = _select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
+    payload = select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
     return Trace(row, *(payload[0] if payload else ("", "", "")))
-
-
-def _select(name: str, organization_id: str | None, **params: Any) -> Sequence[Sequence[Any]]:
-    if organization_id is not None:
-        params["org"] = organization_id
-    return pool().select(_sql(name, organization_id is None), params, LIMITS)
-
-
-@cache
-def _sql(name: str, everyone: bool) -> str:
-    """The file, with its two constants filled in."""
-    text = (SQL / f"{name}.sql").read_text()
-    table = "u" if "AS u\n" in text else "t"
-    scope = "1" if everyone else f"{table}.organization_id = {{org:String}}"
-    return text.replace("{scope}", scope).replace("{columns}", ", ".join(f"t.{column}" for column in COLUMNS))
-
-
-def _sums(row: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(SUM_NAMES, row[-len(SUM_NAMES) :], strict=True))
 
 
 def _place(cursor: str) -> tuple[int, str]:

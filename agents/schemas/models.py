@@ -104,37 +104,13 @@ class EmbeddingConfig(Wire):
     azure_deployment: str | None = None
 
 
-class Model(Wire):
-    handle: str | None
+class Model(LLMConfig):
+    """A model as it is listed: its config where no agent says otherwise."""
+
     name: str
-    display_name: str | None
     provider_type: str
-    provider_name: str | None
     model_type: str = "llm"
-    model: str
-    model_endpoint_type: str
-    model_endpoint: str | None
-    provider_category: str | None
-    model_wrapper: str | None = None
-    context_window: int
-    put_inner_thoughts_in_kwargs: bool | None = False
-    temperature: float = 1.0
-    max_tokens: int | None = None
     enable_reasoner: bool = True
-    reasoning_effort: str | None = None
-    max_reasoning_tokens: int = 0
-    effort: str | None = None
-    frequency_penalty: float | None = None
-    compatibility_type: str | None = None
-    verbosity: str | None = None
-    tier: str | None = None
-    parallel_tool_calls: bool | None = False
-    response_format: dict[str, Any] | None = None
-    strict: bool = False
-    return_logprobs: bool = False
-    top_logprobs: int | None = None
-    return_token_ids: bool = False
-    tool_call_parser: str | None = None
     max_context_window: int
 
 

@@ -88,13 +88,17 @@ def check_debug(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def check_base_urls(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    wrong = [
-        entry["name"]
+    urls = {
+        entry["name"]: entry["base_url"]
         for entry in settings.BASE_PROVIDERS
-        if entry["base_url"] and entry["provider_type"] != "minilm" and not _is_http(entry["base_url"])
-    ]
+        if entry.get("base_url") and entry["provider_type"] != "minilm"
+    }
     hint = "It reads http://host:port/v1"
-    return [Error(f"The address of the provider “{name}” is no URL.", hint=hint, id="config.E005") for name in wrong]
+    return [
+        Error(f"The address of the provider “{name}” is no URL.", hint=hint, id="config.E005")
+        for name, url in urls.items()
+        if not _is_http(url)
+    ]
 
 
 def _is_http(url: str) -> bool:

@@ -13,7 +13,8 @@ from console.charts import Chart, stacked_bars
 from console.periods import Period
 from telemetry import queries
 from telemetry.insights import AgentUsage, Latency, latency, top_agents
-from telemetry.queries import ByokUsage, DayModelUsage, HourUsage, OrganizationUsage, Sums
+from telemetry.queries import ByokUsage, DayModelUsage, HourUsage, OrganizationUsage
+from telemetry.select import SUM_NAMES, Sums
 
 MOST_AGENTS = 8
 T = TypeVar("T")
@@ -76,9 +77,9 @@ def _each(organizations: Organizations, ask: Callable[[str | None], list[T]]) ->
 
 
 def added(parts: Any) -> Sums:
-    sums: dict[str, Any] = {name: Decimal(0) if name == "cost_usd" else 0 for name in queries.SUM_NAMES}
+    sums: dict[str, Any] = {name: Decimal(0) if name == "cost_usd" else 0 for name in SUM_NAMES}
     for part in parts:
-        for name in queries.SUM_NAMES:
+        for name in SUM_NAMES:
             sums[name] += getattr(part, name)
     return Sums(**sums)
 

@@ -1,0 +1,76 @@
+"""How this room asks ClickHouse: SQL files with their constants filled in, for one organization or for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from telemetry.client import pool
+from telemetry.trace import COLUMNS
+
+SQL = Path(__file__).parent / "sql"
+LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Exact sums over calls. `cost_usd` leaves out the `unpriced_calls`; `estimated_calls` have estimated tokens.
+
+    The fields are columns of the roll-ups; `{sums}` in a file selects them, in this order.
+    """
+
+    calls: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    input_tokens: int
+    cached_input_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    estimated_calls: int
+    unpriced_calls: int
+    cost_usd: Decimal
+    latency_ms_sum: int
+    ttft_ms_sum: int
+    ttft_calls: int
+
+    @property
+    def mean_latency_ms(self) -> float | None:
+        return self.latency_ms_sum / self.calls if self.calls else None
+
+    @property
+    def mean_ttft_ms(self) -> float | None:
+        return self.ttft_ms_sum / self.ttft_calls if self.ttft_calls else None
+
+
+SUM_NAMES = tuple(f.name for f in fields(Sums))
+
+
+def sums(row: Sequence[Any]) -> dict[str, Any]:
+    """The last columns of a row, by name."""
+    return dict(zip(SUM_NAMES, row[-len(SUM_NAMES) :], strict=True))
+
+
+def select(name: str, organization_id: str | None, **params: Any) -> Sequence[Sequence[Any]]:
+    if organization_id is not None:
+        params["org"] = organization_id
+    return pool().select(_sql(name, organization_id is None), params, LIMITS)
+
+
+@cache
+def _sql(name: str, everyone: bool) -> str:
+    text = (SQL / f"{name}.sql").read_text()
+    table = "u" if "AS u\n" in text else "t"
+    constants = {
+        "{scope}": "1" if everyone else f"{table}.organization_id = {{org:String}}",
+        "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
+        "{sums}": ", ".join(f"sum(u.{name}) AS {name}" for name in SUM_NAMES),
+    }
+    for constant, value in constants.items():
+        text = text.replace(constant, value)
+    return text
