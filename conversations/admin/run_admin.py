@@ -13,14 +13,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from accounts.models import ApiKey
 from console.access import OPERATORS, may
-from console.admin_base import ReadOnlyAdmin
-from console.display import DASH, badge, count, link, short, span, usd, when
+from console.display import short, span
 from conversations.actions import cancel_run
+from conversations.admin.columns import SpentAdmin, tokens_of
 from conversations.admin.turns import turns_of
 from conversations.models import ACTIVE, Run, RunStatus, Step
 from core.time import to_ms
@@ -39,15 +38,6 @@ class Lane:
     wait: float
     write: float
     tools: float
-
-
-def tokens_of(usage: Any) -> int:
-    """All tokens of a stored usage: its disjoint buckets added up."""
-    if not isinstance(usage, dict):
-        return 0
-    return sum(
-        int(usage.get(name) or 0) for name in ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
-    )
 
 
 def lanes(run: Run, steps: list[Step]) -> list[Lane]:
@@ -72,7 +62,8 @@ def _lane(step: Step, start: datetime, whole: int) -> Lane:
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
+class RunAdmin(SpentAdmin):
+    ended_well = RunStatus.COMPLETED
     list_display = (
         "run",
         "state",
@@ -86,16 +77,10 @@ class RunAdmin(ReadOnlyAdmin):
         "took",
         "organization",
     )
-    list_select_related = ("agent", "organization")
-    list_fullwidth = True
     list_filter = ("status",)
     search_fields = ("trace_id__exact",)
     search_help_text = "By id: of a run, an agent, a conversation, an API key; or by trace id"
     id_lookups = {"agent": "agent_id", "conv": "conversation_id", "key": "api_key_id"}
-    ordering = ("-created_at",)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("agent", "organization")
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         rows, duplicates = super().get_search_results(request, queryset, search_term)
@@ -106,14 +91,6 @@ class RunAdmin(ReadOnlyAdmin):
     def run(self, obj: Run) -> str:
         return short(str(obj.pk))
 
-    @admin.display(description="status", ordering="status")
-    def state(self, obj: Run) -> SafeString:
-        return badge(obj.status)
-
-    @admin.display(description="agent")
-    def agent_link(self, obj: Run) -> SafeString | str:
-        return link(str(obj.agent_id), obj.agent.name)
-
     @admin.display(description="ended by")
     def ended_by(self, obj: Run) -> str:
         return (obj.stop_reason or "–").replace("_", " ")
@@ -122,25 +99,9 @@ class RunAdmin(ReadOnlyAdmin):
     def steps_number(self, obj: Run) -> int:
         return obj.step_count
 
-    @admin.display(description="tokens")
-    def tokens(self, obj: Run) -> str:
-        return count(tokens_of(obj.usage))
-
-    @admin.display(description="cost", ordering="cost_usd")
-    def cost(self, obj: Run) -> str:
-        return DASH if obj.cost_usd is None and obj.status != RunStatus.COMPLETED else usd(obj.cost_usd)
-
-    @admin.display(description="first token", ordering="ttft_ms")
-    def first(self, obj: Run) -> str:
-        return span(obj.ttft_ms)
-
     @admin.display(description="took")
     def took(self, obj: Run) -> str:
         return span(to_ms(obj.started_at, obj.completed_at)) if obj.started_at and obj.completed_at else "–"
-
-    @admin.display(description="begun", ordering="created_at")
-    def begun(self, obj: Run) -> SafeString | str:
-        return when(obj.created_at)
 
     # Pages
 
