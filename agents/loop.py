@@ -80,7 +80,8 @@ def think(turn: Turn, parallel: bool, answers: Iterator[model.ModelEvent]) -> Ge
                 finish_reason=event.finish_reason,
                 usage=event.usage,
             )
-        yield places.event(event)
+        if parallel or not isinstance(event, model.ToolCallDelta) or event.index == 0:
+            yield places.event(event)
     raise AssertionError("a provider's stream ended without Finished")
 
 
@@ -100,9 +101,9 @@ def verdict(turn: Turn, answer: Answer, returned: Sequence[Called]) -> Verdict:
         if answer.finish_reason == "length":
             return Verdict(stop_reason="max_tokens_exceeded")
         missing = turn.rules.missing(offered, turn.called)
-        if missing and not _is_last(turn):
-            return Verdict(nudge=NUDGE.format(", ".join(missing)))
-        return Verdict(stop_reason="end_turn")
+        if not missing:
+            return Verdict(stop_reason="end_turn")
+        return Verdict(stop_reason="max_steps") if _is_last(turn) else Verdict(nudge=NUDGE.format(", ".join(missing)))
     ruled = turn.rules.verdict(offered, [*turn.called, *returned])
     if ruled.ended:
         return Verdict(stop_reason="tool_rule")
@@ -114,24 +115,20 @@ def _is_last(turn: Turn) -> bool:
 
 
 class _Places:
-    """Numbers the kinds of a message in the order in which they occur: reasoning, text, first call, second call."""
+    """Numbers the kinds of a message in the order in which they first occur: reasoning, text, first call, second."""
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
-        self._kind: object = None
-        self._index = -1
-        self._waits = False
+        self._index: dict[object, int] = {}
+        self._waits: dict[int, bool] = {}
 
     def event(self, event: model.ModelEvent) -> Event:
         kind = event.index if isinstance(event, model.ToolCallDelta) else type(event)
-        if kind != self._kind:
-            self._kind = kind
-            self._index += 1
         turn = self._turn
         common: dict[str, Any] = {
             "message_id": turn.message_id,
             "step_id": turn.step_id,
-            "index": self._index,
+            "index": self._index.setdefault(kind, len(self._index)),
             "date": turn.date,
         }
         match event:
@@ -141,14 +138,14 @@ class _Places:
                 return ReasoningDelta.model_construct(text=text, signature=signature, **common)
             case model.RedactedReasoning(data=data):
                 return HiddenReasoning.model_construct(data=data, **common)
-            case model.ToolCallDelta(id=call_id, name=name, arguments=arguments):
+            case model.ToolCallDelta(index=call, id=call_id, name=name, arguments=arguments):
                 if name is not None:
-                    self._waits = needs_approval(turn, name)
+                    self._waits[call] = needs_approval(turn, name)
                 piece: dict[str, Any] = {
                     "tool_call_id": call_id,
                     "name": name,
                     "arguments": arguments,
-                    "needs_approval": self._waits,
+                    "needs_approval": self._waits.get(call, False),
                 }
                 return ToolCallDelta.model_construct(**piece, **common)
         raise AssertionError(f"unknown model event {event!r}")

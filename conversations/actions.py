@@ -12,30 +12,34 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from accounts.access import Caller
-from agents.events import RunEnded
 from agents.models import Agent
 from conversations import approvals, doorbell
-from conversations.events import encode, statistics
+from conversations.events import encode
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
+from conversations.retelling import ended_event
 from conversations.rows import Row, row_of
 from conversations.threads import system_row
 from core.errors import BadInput, Conflict
 from core.ids import new_id
 from core.time import now, to_seconds
 from providers.resolve import resolve
-from providers.usage import Usage
-from streams.publish import append
+from streams.publish import ENDED, Batch, append
 
 log = logging.getLogger(__name__)
 
 _CANCEL = """
-UPDATE conversations_run SET status = 'cancelled', stop_reason = 'cancelled', fence = fence + 1, worker = '',
+WITH live AS (
+    SELECT id, status FROM conversations_run
+    WHERE id = %s AND status IN ('queued', 'running', 'waiting_approval')
+    FOR UPDATE
+)
+UPDATE conversations_run AS run SET status = 'cancelled', stop_reason = 'cancelled', fence = fence + 1, worker = '',
     completed_at = now()
-WHERE id = %s AND status IN ('queued', 'running', 'waiting_approval')
-RETURNING fence
+FROM live WHERE run.id = live.id
+RETURNING run.*, live.status AS was
 """
 
 
@@ -89,15 +93,26 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         trace_id=secrets.token_hex(16),
         lease_expires_at=now() + timedelta(seconds=settings.RUN_LEASE_S),
     )
+    started = _insert(run, send) or _insert(run, send)
+    if started is None:
+        raise _busy(conversation)
+    return started
+
+
+def _insert(run: Run, send: Send) -> Started | None:
+    """None where the turn that stood in the way has just ended. Raises Conflict where it goes on."""
     try:
         with transaction.atomic():
             run.save(force_insert=True)
-            transaction.on_commit(partial(doorbell.ring, run.pk))
+            transaction.on_commit(partial(doorbell.ring, run.pk, 0))
     except IntegrityError:
-        known = _known(conversation, send) if send.idempotency_key else None
+        known = _known(run.conversation, send) if send.idempotency_key else None
         if known is not None:
             return Started(known, fresh=False)
-        raise _busy(conversation) from None
+        busy = _busy(run.conversation)
+        if busy.extra["run_id"] is None:
+            return None
+        raise busy from None
     return Started(run, fresh=True)
 
 
@@ -124,18 +139,12 @@ def _checked(conversation: Conversation, rows: Sequence[dict[str, Any]]) -> list
     if not answers and not pending:
         return list(rows)
     if pending and not answers:
-        detail = {
-            "code": "PENDING_APPROVAL",
-            "message": "CONFLICT: the agent waits for approval of a tool call. Approve or deny it before going on.",
-            "pending_request_id": pending,
-        }
-        raise Conflict(detail["message"], detail=detail)
+        raise approvals.awaited(pending)
     if not pending:
-        raise BadInput("No tool call is awaiting approval in this conversation.")
+        raise BadInput(approvals.NOTHING_AWAITED)
     if len(answers) > 1:
         raise BadInput("Send one approval, with an entry for each waiting call.")
-    request = Message.objects.get(pk=pending)
-    awaited = list((request.stats or {}).get("awaits") or [call["id"] for call in request.tool_calls])
+    awaited = approvals.awaits(row_of(Message.objects.get(pk=pending)))
     answer = {**answers[0], "approvals": _expanded(answers[0]["approvals"], awaited, pending)}
     if sorted(item["tool_call_id"] for item in answer["approvals"]) != sorted(awaited):
         raise BadInput(f"The approvals must name exactly the waiting tool calls: {', '.join(awaited)}.")
@@ -144,7 +153,7 @@ def _checked(conversation: Conversation, rows: Sequence[dict[str, Any]]) -> list
 
 def _expanded(given: list[dict[str, Any]], awaited: list[str], pending: str) -> list[dict[str, Any]]:
     """The old form, one answer for all, as one answer for each."""
-    if given[0]["type"] != "all":
+    if not given or given[0]["type"] != "all":
         return given
     whole = given[0]
     if whole["request_id"] not in (None, pending):
@@ -155,23 +164,15 @@ def _expanded(given: list[dict[str, Any]], awaited: list[str], pending: str) -> 
 
 def cancel_run(run: Run) -> bool:
     """End the run now, whoever works on it; False where it had ended already. What it committed stays."""
-    waiting = run.status == RunStatus.WAITING_APPROVAL
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(_CANCEL, [run.pk[-36:]])
-            row = cursor.fetchone()
-        if row is None:
+        cancelled = next(iter(Run.objects.raw(_CANCEL, [run.pk[-36:]])), None)
+        if cancelled is None:
             return False
-        if waiting:
-            _deny_pending(run)
-    ended = RunEnded(
-        status="cancelled",
-        stop_reason="cancelled",
-        usage=statistics(Usage(**run.usage)),
-        step_count=run.step_count,
-    )
+        if vars(cancelled)["was"] == RunStatus.WAITING_APPROVAL:
+            _deny_pending(cancelled)
     try:
-        append(run.pk, row[0], [encode(ended)])
+        batch = Batch([encode(ended_event(cancelled))], f"{cancelled.fence}.cancelled", ENDED)
+        append(cancelled.pk, cancelled.fence, batch)
     except redis.RedisError as error:
         log.warning("%s: its followers were not told that it was cancelled: %s", run.pk, error)
     return True
@@ -180,7 +181,9 @@ def cancel_run(run: Run) -> bool:
 def _deny_pending(run: Run) -> None:
     """The calls that waited get an answer, so that the conversation stays one a model can go on with."""
     conversation = Conversation.objects.select_for_update().get(pk=run.conversation_id)
-    request = Message.objects.filter(pk=conversation.pending_approval_id or new_id("message")).first()
+    if not conversation.pending_approval_id:
+        return
+    request = Message.objects.filter(pk=conversation.pending_approval_id, run=run).first()
     if request is None:
         return
     at = now()
@@ -255,5 +258,8 @@ def reset_messages(agent: Agent) -> None:
     )
     Message.objects.filter(conversation=conversation, in_context=True, seq__gt=0).update(in_context=False)
     Conversation.objects.filter(pk=conversation.pk).update(
-        context_version=conversation.context_version + 1, context_tokens=0, pending_approval_id=""
+        context_version=conversation.context_version + 1,
+        compiled_version=0,
+        context_tokens=0,
+        pending_approval_id="",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -9,52 +11,118 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.tools import execute
+from agents.tools.execute import Planned
 from conversations import history as histories
-from conversations.commit import check_fence, insert_rows, new_row, write_run
-from conversations.models import Conversation
+from conversations.commit import check_fence, insert_rows, new_row, returned, write_run
+from conversations.models import Conversation, Run, RunStatus
 from conversations.rows import Row
-from conversations.turn import Work, offer_of, tool_context
+from conversations.turn import Work, answers_approval, offer_of, tool_context
+from core.errors import BadInput, Conflict
 from core.time import now
 from providers.types import ToolCall
 
 DENIED = "Error: this call was denied. Reason: {}"
 CANCELLED = "the run was cancelled by the user"
+NOTHING_AWAITED = "No tool call is awaiting approval in this conversation."
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What was written. `status`: how the turn ended by it, None where it goes on."""
+
+    rows: list[Row]
+    stop_reason: str | None = None
+    status: RunStatus | None = None
 
 
 def resumes(work: Work) -> bool:
-    """Whether this run's input answers the request that the conversation waits on, and has not been acted on yet."""
-    return bool(work.conversation.pending_approval_id) and any(row["role"] == "approval" for row in work.run.input)
+    """Whether this run's input answers the request that the conversation waits on, and has not been acted on yet.
+
+    Raises Conflict where the request came, BadInput where it went, after the input had been accepted.
+    """
+    if work.run.step_count:
+        return False
+    pending = work.conversation.pending_approval_id
+    if not answers_approval(work.run):
+        if pending:
+            raise awaited(pending)
+        return False
+    if not pending and not any(entry.row["run_id"] == work.run.pk for entry in work.history.seen[-2:]):
+        raise BadInput(NOTHING_AWAITED)
+    return bool(pending)
 
 
-def resume(work: Work) -> list[Row]:
+def awaited(pending: str) -> Conflict:
+    message = "CONFLICT: the agent waits for approval of a tool call. Approve or deny it before going on."
+    return Conflict(message, detail={"code": "PENDING_APPROVAL", "message": message, "pending_request_id": pending})
+
+
+def awaits(request: Mapping[str, Any]) -> list[str]:
+    """The tool calls that a request for approval, a row of a message, asks about."""
+    return list((request["stats"] or {}).get("awaits") or [call["id"] for call in request["tool_calls"]])
+
+
+def resume(work: Work) -> Resumed:
     """Run what was approved, refuse what was denied, take what the client returned; all of it at once, or nothing."""
     sent = next(row for row in work.run.input if row["role"] == "approval")
     request = next(e.row for e in work.history.seen if e.row["id"] == work.conversation.pending_approval_id)
     given = {item["tool_call_id"]: item for item in sent["approvals"]}
+    if set(given) != set(awaits(request)):
+        raise awaited(request["id"])
     calls = [ToolCall(**call) for call in request["tool_calls"]]
     to_run = [call for call in calls if _runs(given.get(call.id))]
     planned = execute.plan(to_run, offer_of(work, to_run), tool_context(work, request["step_id"] or ""))
     with transaction.atomic():
         check_fence(work.run)
-        returned = {item["tool_call_id"]: item for item in execute.apply(planned)}
-        returned |= {call.id: _given(call, given[call.id]) for call in calls if call.id not in returned}
+        _end_waiting(request)
+        done = {item["tool_call_id"]: item for item in execute.apply(planned)}
+        done |= {call.id: _given(call, given[call.id]) for call in calls if call.id not in done}
+        returns = [done[call.id] for call in calls]
         rows = [
             new_row(work, **sent | {"step_id": request["step_id"], "group_id": request["id"]}),
-            new_row(work, role="tool", tool_returns=[returned[call.id] for call in calls], step_id=request["step_id"]),
+            new_row(work, role="tool", tool_returns=returns, name=returns[0]["name"], step_id=request["step_id"]),
         ]
+        resumed = Resumed(rows, *_ending(work, planned, returns))
         store(work.conversation, rows)
-        write_run(work.run, {"worker": "", "current_step_id": "", "lease_expires_at": _soon()})
+        write_run(work.run, _changes(resumed))
     histories.forget(work.conversation.pk)
-    return rows
+    return resumed
+
+
+def _end_waiting(request: Row) -> None:
+    """The run that asked has its answer. Taken before the conversation, as those do who cancel it."""
+    waiting = Run.objects.filter(pk=request["run_id"], status=RunStatus.WAITING_APPROVAL)
+    waiting.update(status=RunStatus.COMPLETED)
+
+
+def _ending(work: Work, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
+    """A rule may end the turn with these calls, as it may with any; not where more was said to the agent."""
+    offered = [tool.name for tool in work.turn.tools]
+    if any(item.conflict for item in planned):
+        return "invalid_tool_call", RunStatus.FAILED
+    called = [*work.turn.called, *returned(work, returns)]
+    if not work.fresh and work.turn.rules.verdict(offered, called).ended:
+        return "tool_rule", RunStatus.COMPLETED
+    return None, None
+
+
+def _changes(resumed: Resumed) -> dict[str, Any]:
+    at = now()
+    lease = at + timedelta(seconds=settings.RUN_LEASE_S)
+    changes: dict[str, Any] = {"worker": "", "current_step_id": "", "lease_expires_at": lease}
+    if resumed.status is not None:
+        changes |= {"status": resumed.status, "stop_reason": resumed.stop_reason, "completed_at": at}
+    return changes
 
 
 def store(conversation: Conversation, rows: list[Row]) -> None:
-    """Append rows and end the wait."""
+    """Append rows and end the wait. Raises Conflict where it has ended already."""
+    waiting = Conversation.objects.filter(pk=conversation.pk, pending_approval_id=conversation.pending_approval_id)
+    if not waiting.update(next_seq=conversation.next_seq + len(rows), pending_approval_id=""):
+        raise Conflict(NOTHING_AWAITED)
     for offset, row in enumerate(rows):
         row["seq"] = conversation.next_seq + offset
     insert_rows(conversation.organization_id, rows)
-    changes = {"next_seq": conversation.next_seq + len(rows), "pending_approval_id": ""}
-    Conversation.objects.filter(pk=conversation.pk).update(**changes)
 
 
 def denial(call: dict[str, Any], reason: str) -> dict[str, Any]:
@@ -78,7 +146,3 @@ def _given(call: ToolCall, item: dict[str, Any]) -> dict[str, Any]:
         "stdout": item.get("stdout"),
         "stderr": item.get("stderr"),
     }
-
-
-def _soon() -> Any:
-    return now() + timedelta(seconds=settings.RUN_LEASE_S)

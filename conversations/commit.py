@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import F, QuerySet
 
 from agents import loop
 from agents.loop import Answer, Verdict
@@ -37,12 +38,16 @@ class LeaseLost(Exception):
 
 @dataclass(slots=True)
 class Committed:
-    """What was written. `rows`: the new messages, the input included. `status` None: another step follows."""
+    """What was written. `rows`: the new messages, the input included. `status` None: another step follows.
+
+    `overtaken`: somebody changed the conversation's context meanwhile, so that what the worker remembers is void.
+    """
 
     rows: list[Row] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
     status: RunStatus | None = None
     usage: Usage = field(default_factory=Usage)
+    overtaken: bool = False
 
 
 def status_of(stop_reason: str) -> RunStatus:
@@ -52,43 +57,56 @@ def status_of(stop_reason: str) -> RunStatus:
 
 
 def commit_step(work: Work, answer: Answer, outcome: Outcome, planned: Sequence[Planned]) -> Committed:
+    """Raises LeaseLost; then nothing was written."""
     done = Committed(usage=Usage(**work.run.usage) + outcome.usage)
-    with transaction.atomic():
-        if planned:
-            check_fence(work.run)
-        tools_at = now()
-        waits = loop.paused(work.turn, answer.calls)
-        returns = [] if waits else execute.apply(planned)
-        done.rows = _rows(work, answer, returns, waits)
-        returned = [
-            Called(item["name"], work.run.step_count, str(item["content"]), bool(item.get("is_error")))
-            for item in returns
-        ]
-        done.verdict = Verdict(stop_reason="requires_approval") if waits else loop.verdict(work.turn, answer, returned)
-        if done.verdict.nudge:
-            done.rows.append(_nudge(work, done.verdict.nudge, len(done.rows)))
-        done.status = status_of(done.verdict.stop_reason) if done.verdict.stop_reason else None
-        _write(work, outcome, done, to_ms(tools_at, now()) if returns else None)
+    try:
+        with transaction.atomic():
+            if planned:
+                check_fence(work.run)
+            tools_at = now()
+            returns = execute.apply(planned)
+            done.rows = _rows(work, answer, returns)
+            done.verdict = _verdict(work, answer, planned, returns)
+            if done.verdict.nudge:
+                done.rows.append(_nudge(work, done.verdict.nudge, len(done.rows)))
+            done.status = status_of(done.verdict.stop_reason) if done.verdict.stop_reason else None
+            _write(work, outcome, done, to_ms(tools_at, now()) if returns else None)
+    except IntegrityError:  # who took the run over was faster, and has our place in the conversation
+        if ours(work.run).exists():
+            raise
+        raise LeaseLost(work.run.pk) from None
     return done
 
 
-def _verdict(work: Work, answer: Answer, planned: Sequence[Planned], returned: Sequence[Called]) -> Verdict:
+def _verdict(work: Work, answer: Answer, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]) -> Verdict:
     if loop.paused(work.turn, answer.calls):
         return Verdict(stop_reason="requires_approval")
     if any(item.conflict for item in planned):
         return Verdict(stop_reason="invalid_tool_call")
-    return loop.verdict(work.turn, answer, returned)
+    return loop.verdict(work.turn, answer, returned(work, returns))
+
+
+def returned(work: Work, returns: Sequence[dict[str, Any]]) -> list[Called]:
+    """The tool returns of a step as the calls that followed those that the turn has made so far."""
+    called = work.turn.called
+    step = called[-1].step + 1 if called else 0
+    return [Called(item["name"], step, str(item["content"]), bool(item.get("is_error"))) for item in returns]
+
+
+def ours(run: Run) -> QuerySet[Run]:
+    """The run's row, as long as it is this worker's."""
+    return Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
 
 
 def check_fence(run: Run) -> None:
     """Lock the run's row and make sure that it is still ours. Raises LeaseLost."""
-    ours = Run.objects.select_for_update().filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
-    if not ours.values_list("fence", flat=True):
+    if not ours(run).select_for_update().values_list("fence", flat=True):
         raise LeaseLost(run.pk)
 
 
-def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]], waits: bool) -> list[Row]:
+def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]]) -> list[Row]:
     """The step's messages, numbered behind what the conversation holds."""
+    waits = loop.paused(work.turn, answer.calls)
     content, tool_calls = answer_to_json(answer.message)
     kept = {call.id for call in answer.calls}
     tool_calls = [call for call in tool_calls if call["id"] in kept]
@@ -176,8 +194,7 @@ def _write(work: Work, outcome: Outcome, done: Committed, tools_ms: int | None) 
 
 def write_run(run: Run, changes: dict[str, Any]) -> None:
     """Raises LeaseLost, which undoes the transaction it is called in."""
-    ours = Run.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING)
-    if not ours.update(**changes):
+    if not ours(run).update(**changes):
         raise LeaseLost(run.pk)
 
 
@@ -196,14 +213,19 @@ def _write_conversation(work: Work, outcome: Outcome, done: Committed) -> None:
         "context_tokens": outcome.usage.total,
         "last_message_at": now(),
     }
+    if work.system_changed is not None:
+        changes["compiled_version"] = work.agent.prompt_version
     if work.system_changed:
-        changes |= {"context_version": conversation.context_version + 1, "compiled_version": work.agent.prompt_version}
+        changes["context_version"] = conversation.context_version + 1
         write_system(work.history.seen[0].row)
     if done.verdict.stop_reason == "requires_approval":
         changes["pending_approval_id"] = work.turn.message_id
     if done.status is not None:
         changes["last_run_completion"] = now()
-    Conversation.objects.filter(pk=conversation.pk).update(**changes)
+    row = Conversation.objects.filter(pk=conversation.pk)
+    done.overtaken = not row.filter(context_version=conversation.context_version).update(**changes)
+    if done.overtaken:
+        row.update(**changes | {"context_version": F("context_version") + 1})
     for name, value in changes.items():
         setattr(conversation, name, value)
 

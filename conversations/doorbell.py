@@ -12,8 +12,9 @@ log = logging.getLogger(__name__)
 ADVANCE = "conversations.advance_run"
 
 
-def ring(run_id: str) -> None:
+def ring(run_id: str, step: int) -> None:
+    """`step`: the index of the one that is to be done. A ring that comes late, when it was done, wakes nobody."""
     try:
-        current_app.send_task(ADVANCE, (run_id,), ignore_result=True, retry=False)
+        current_app.send_task(ADVANCE, (run_id, step), ignore_result=True, retry=False)
     except OperationalError as error:
         log.warning("%s: the broker does not answer, the sweeper will ring again: %s", run_id, error)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
+from agents.events import Compacted, Event, MessageAdded, ReasoningDelta, RunEnded, TextDelta, ToolCallDelta
 from providers.usage import Usage
-from streams.publish import Delta, RunWriter
+from streams.publish import ENDED, Delta, RunWriter
 
 
 class _Piece:
@@ -53,8 +53,15 @@ def encode(event: Event) -> bytes:
     return event.model_dump_json().encode()
 
 
+def mark_of(event: Event) -> int:
+    """How far the event tells what is stored: see `streams.publish.Batch`."""
+    if isinstance(event, MessageAdded | Compacted):
+        return int(event.message["seq"])
+    return ENDED if isinstance(event, RunEnded) else 0
+
+
 def publish(writer: RunWriter, *events: Event) -> None:
-    writer.write(*(encode(event) for event in events))
+    writer.write(*(encode(event) for event in events), mark=max(map(mark_of, events)))
 
 
 def publish_later(writer: RunWriter, *events: Event) -> None:

@@ -10,12 +10,11 @@ import orjson
 from asgiref.sync import sync_to_async
 from redis.exceptions import RedisError
 
-from conversations.events import statistics
-from conversations.models import TERMINAL, Message, Run, RunStatus
+from conversations import retelling
+from conversations.models import ACTIVE, Message, Run
 from conversations.rows import row_of
 from core.db import release_connection
 from core.errors import Unavailable
-from providers.usage import Usage
 from streams.follow import hub
 
 FIRST_CHECK_S = 1.0
@@ -32,25 +31,26 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
     """
     events = hub().follow(run_id, after)
     waiting: asyncio.Task[tuple[int, bytes]] | None = None
-    number, told, silence = after, set[str](), FIRST_CHECK_S
+    number, silence, retold = after, FIRST_CHECK_S, False
+    told: set[str] | None = None if after else set()
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait({waiting}, timeout=silence)
             if not done:
-                for event in await _missed(run_id, None if after else told):
-                    number += 1
-                    yield number, event
-                    if event["type"] == "run_ended":
-                        return
+                missed = await _missed(run_id, told, retold=retold)
+                for offset, event in enumerate(missed, 1):
+                    yield number + offset, event
+                if missed:
+                    return
                 if silence == idle_s:
                     yield None
-                silence = idle_s
+                silence, retold = idle_s, True
                 continue
             number, raw = waiting.result()
             waiting = None
             event = orjson.loads(raw)
-            if event["type"] == "message_added":
+            if told is not None and event["type"] == "message_added":
                 told.add(event["message"]["id"])
             yield number, event
             if event["type"] == "run_ended":
@@ -65,11 +65,16 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
 
 
 @sync_to_async
-def _missed(run_id: str, told: Collection[str] | None) -> list[dict[str, Any]]:
-    """Of a run that has ended: its messages that were not told of (None: nobody knows which), and its end."""
+def _missed(run_id: str, told: Collection[str] | None, *, retold: bool) -> list[dict[str, Any]]:
+    """Of a run that has ended: its messages that were not told of, and its end.
+
+    `told` None: the follower began in the middle, and nobody knows which. Then the stream itself is mended first.
+    """
     try:
         run = Run.objects.filter(pk=run_id).first()
-        if run is not None and run.status not in (*TERMINAL, RunStatus.WAITING_APPROVAL):
+        if run is not None and run.status in ACTIVE:
+            return []
+        if told is None and run is not None and not retold and retelling.retell(run):
             return []
         stored = [] if told is None else Message.objects.filter(run_id=run_id).exclude(pk__in=told).order_by("seq")
         return [*({"type": "message_added", "message": row_of(message)} for message in stored), ended_event(run)]
@@ -79,15 +84,7 @@ def _missed(run_id: str, told: Collection[str] | None) -> list[dict[str, Any]]:
 
 def ended_event(run: Run | None) -> dict[str, Any]:
     """The last event of a run, made from its row."""
-    if run is None:
-        error = {"type": "not_found", "message": "The run was deleted.", "detail": "", "status": 404}
-        return {"type": "run_ended", "status": "failed", "stop_reason": "error", "usage": {}, "error": error}
-    return {
-        "type": "run_ended",
-        "status": run.status,
-        "stop_reason": run.stop_reason or "",
-        "usage": statistics(Usage(**run.usage)),
-        "step_count": run.step_count,
-        "context_tokens": 0,
-        "error": run.error,
-    }
+    if run is not None:
+        return retelling.ended_event(run).model_dump()
+    error = {"type": "not_found", "message": "The run was deleted.", "detail": "", "status": 404}
+    return {"type": "run_ended", "status": "failed", "stop_reason": "error", "usage": {}, "error": error}

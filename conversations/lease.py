@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import connection
 
 from conversations.models import Run
 from core.ids import new_id
@@ -29,6 +29,7 @@ _CLAIM = """
 WITH held AS (
     SELECT id, worker AS lost_worker, current_step_id AS lost_step_id FROM conversations_run
     WHERE id = %s AND status IN ('queued', 'running') AND (worker = '' OR lease_expires_at < now())
+        AND step_count = coalesce(%s, step_count)
     FOR UPDATE SKIP LOCKED
 )
 UPDATE conversations_run AS run SET
@@ -69,10 +70,10 @@ class Claim:
     lost_step_id: str
 
 
-def claim(run_id: str) -> Claim | None:
-    """Take the run, or None: somebody holds it, or there is nothing left to do."""
+def claim(run_id: str, step: int | None = None) -> Claim | None:
+    """Take the run, or None: somebody holds it, or there is nothing left to do, or another step than `step` is next."""
     step_id = new_id("step")
-    rows = Run.objects.raw(_CLAIM, [run_id[-36:], worker_name(), step_id, settings.RUN_LEASE_S])
+    rows = Run.objects.raw(_CLAIM, [run_id[-36:], step, worker_name(), step_id, settings.RUN_LEASE_S])
     for run in rows:
         return Claim(run, vars(run)["lost_step_id"] if vars(run)["lost_worker"] else "")
     return None
@@ -102,6 +103,9 @@ class _Keeper:
 
     def add(self, lease: Lease) -> None:
         with self._lock:
+            former = self._leases.get(lease.run_id)
+            if former is not None:
+                former.lost.set()
             self._leases[lease.run_id] = lease
             self._some.set()
 
@@ -118,8 +122,13 @@ class _Keeper:
             time.sleep(self.period_s)
             with self._lock:
                 leases = dict(self._leases)
-            if leases:
+            if not leases:
+                continue
+            try:
                 self._renew(leases)
+            except Exception as error:
+                # Whatever the database does, the thread must live on: without it every long step would be lost.
+                log.warning("leases were not renewed, trying again: %s", error)
 
     def _renew(self, leases: dict[str, Lease]) -> None:
         ids = [uuid.UUID(run_id[-36:]) for run_id in leases]
@@ -127,9 +136,6 @@ class _Keeper:
             with connection.cursor() as cursor:
                 cursor.execute(_RENEW, [settings.RUN_LEASE_S, ids, worker_name()])
                 ours = {f"run-{row[0]}" for row in cursor.fetchall()}
-        except DatabaseError as error:
-            log.warning("leases were not renewed, trying again: %s", error)
-            return
         finally:
             connection.close()
         for run_id, lease in leases.items():

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from agents.context import from_part
+from agents.tools.arguments import clean
 from conversations.models import Message
 from core.time import to_seconds
 from providers.types import Message as ModelMessage
 
 Row = dict[str, Any]
+SEARCH = "conversation_search"
 
 COLUMNS = (
     "id",
@@ -51,11 +53,17 @@ def dated(row: Row) -> Row:
 
 def answer_to_json(message: ModelMessage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(content, tool_calls) columns of what a model said."""
-    return [from_part(part) for part in message.content], [asdict(call) for call in message.tool_calls]
+    content = [from_part(part) for part in message.content]
+    return cleaned(content), cleaned([asdict(call) for call in message.tool_calls])
+
+
+def cleaned(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what PostgreSQL cannot hold, wherever a model or a caller put it."""
+    return [{name: clean(v) if isinstance(v, str) else v for name, v in value.items()} for value in values]
 
 
 def searchable(content: Sequence[dict[str, Any]], tool_returns: Sequence[dict[str, Any]] = ()) -> str:
-    """What searches read of a message."""
+    """What searches read of a message. What a search found is not found again."""
     texts = [part["text"] for part in content if part["type"] == "text"]
-    texts += [str(item["content"]) for item in tool_returns]
+    texts += [str(item["content"]) for item in tool_returns if item["name"] != SEARCH]
     return "\n".join(texts)

@@ -25,8 +25,9 @@ from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
 from conversations.turn import Work, call_context, offer_of, tool_context
 from core.db import release_connection
-from core.errors import AppError
+from core.errors import AppError, BadInput
 from providers.errors import ContextWindowExceeded, ProviderError
+from providers.usage import Usage
 from streams.publish import RunWriter
 
 log = logging.getLogger(__name__)
@@ -35,17 +36,17 @@ MAX_LOST_STEPS = 5
 MAX_COMPACTIONS = 3
 
 
-def advance(run_id: str) -> None:
-    """Do the next step of the run, if nobody else does."""
-    claim = lease.claim(run_id)
+def advance(run_id: str, step: int | None = None) -> None:
+    """Do the next step of the run, if nobody else does; with `step`, only if it is that one."""
+    claim = lease.claim(run_id, step)
     if claim is None:
         return
     run = claim.run
     writer = RunWriter(run.pk, run.fence, eager=run.options.get("stream_tokens", False))
-    goes_on = False
+    following = None
     try:
         with lease.keeping(run) as held:
-            goes_on = _advance(claim, held, writer)
+            following = _advance(claim, held, writer)
     except (Abandoned, LeaseLost):
         log.info("%s was cancelled or taken over", run.pk)
     except (StepFailed, ProviderError, AppError) as error:
@@ -57,28 +58,45 @@ def advance(run_id: str) -> None:
     finally:
         release_connection()
         writer.close()
-    if goes_on:
-        doorbell.ring(run_id)
+    if following is not None:
+        doorbell.ring(run_id, following)
 
 
-def _advance(claim: Claim, held: Lease, writer: RunWriter) -> bool:
-    """Whether another step follows."""
+def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
+    """The index of the step that follows, None where the run has ended."""
     run = claim.run
     if claim.lost_step_id:
         _record_lost(claim, writer)
-    elif not run.step_count:
+    elif run.fence == 1:
         publish_later(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
     work = turn.load(run)
     if approvals.resumes(work):
-        rows = approvals.resume(work)
-        publish(writer, *(MessageAdded(message=row) for row in rows if row["role"] == "tool"))
-        return True
+        return _resume(work, writer)
     work = compacting.compact_if_full(work, writer, held)
     committed, outcome = _step(work, held, writer)
     _announce(work, committed, outcome, writer)
     if committed.status is not None:
         note_last_run(run, committed.verdict.stop_reason or "")
-    return committed.status is None
+        return None
+    return run.step_count + 1
+
+
+def _resume(work: Work, writer: RunWriter) -> int | None:
+    run, resumed = work.run, approvals.resume(work)
+    told: list[Any] = [MessageAdded(message=row) for row in resumed.rows]
+    if resumed.status is None:
+        publish(writer, *told)
+        return run.step_count
+    ended = RunEnded(
+        status=cast("Any", resumed.status.value),
+        stop_reason=resumed.stop_reason or "",
+        usage=statistics(Usage(**run.usage)),
+        step_count=run.step_count,
+        context_tokens=work.conversation.context_tokens,
+    )
+    publish(writer, *told, ended)
+    note_last_run(run, ended.stop_reason)
+    return None
 
 
 def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcome]:
@@ -89,10 +107,14 @@ def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcom
         except StepFailed as failure:
             if attempt == MAX_COMPACTIONS or not isinstance(failure.error, ContextWindowExceeded):
                 raise
-            work = compacting.compact(work, writer, held, trigger="context_window_exceeded")
+            try:
+                work = compacting.compact(work, writer, held, trigger="context_window_exceeded")
+            except BadInput:  # there is nothing left to cut: the system prompt or the input alone is too long
+                raise failure from None
     committed = commit_step(work, answer, call.outcome, _plan(work, answer))
-    remember_rows(work, committed.rows)
-    histories.remember(work.conversation.pk, work.history)
+    if not committed.overtaken:
+        remember_rows(work, committed.rows)
+        histories.remember(work.conversation.pk, work.history)
     return committed, call.outcome
 
 

@@ -63,17 +63,25 @@ async def frames(framing: Framing, after: int = 0) -> AsyncGenerator[bytes, None
     event_after = max(0, after // PLACES - 1)  # the event of that frame is read again: it may have further frames
     if framing.pings and not framing.numbered:
         yield data(ping(framing.run_id, None))
-    async for seen in follow_run(framing.run_id, event_after, KEEPALIVE_S):
-        if seen is None:
-            if framing.pings:
-                yield data(ping(framing.run_id, None))
-            continue
-        number, event = seen
-        frames_of = b"".join(
-            frame for place, frame in enumerate(_frames(framing, number, event)) if number * PLACES + place > after
-        )
-        if frames_of:
-            yield frames_of
+    try:
+        async for seen in follow_run(framing.run_id, event_after, KEEPALIVE_S):
+            if seen is None:
+                if framing.pings:
+                    yield data(ping(framing.run_id, None))
+                continue
+            number, event = seen
+            frames_of = b"".join(
+                frame for place, frame in enumerate(_frames(framing, number, event)) if number * PLACES + place > after
+            )
+            if frames_of:
+                yield frames_of
+    except AppError as error:  # the answer has begun: only a frame can say that it breaks off
+        yield b"".join(_ending(framing, _broken_off(error)))
+
+
+def _broken_off(error: AppError) -> Event:
+    told = {"type": "stream_incomplete", "message": error.message, "detail": error.message, "status": error.status}
+    return {"type": "run_ended", "status": "failed", "stop_reason": "error", "usage": {}, "error": told}
 
 
 def _frames(framing: Framing, number: int, event: Event) -> Iterator[bytes]:

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
+
 from celery import shared_task
+from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone
+from redis.exceptions import RedisError
 
 from conversations import doorbell, runner
 from conversations.models import ACTIVE, Run
+from conversations.retelling import retell
+from core.time import now
+
+log = logging.getLogger(__name__)
 
 SWEEP_BATCH = 1_000
 
 
 @shared_task(name=doorbell.ADVANCE, ignore_result=True)
-def advance_run(run_id: str) -> None:
-    runner.advance(run_id)
+def advance_run(run_id: str, step: int | None = None) -> None:
+    runner.advance(run_id, step)
 
 
 @shared_task(name="conversations.sweep_runs", ignore_result=True, expires=30)
 def sweep_runs() -> int:
-    """Ring for every run whose lease, or whose wait for a first worker, has run out."""
-    overdue = Run.objects.filter(
-        Q(lease_expires_at__lt=timezone.now()) | Q(lease_expires_at=None), status__in=ACTIVE
-    ).order_by("lease_expires_at")
-    ids = list(overdue.values_list("pk", flat=True)[:SWEEP_BATCH])
-    for run_id in ids:
-        doorbell.ring(run_id)
-    return len(ids)
+    """Ring for every run whose lease, or whose wait for a worker, has run out."""
+    at = now()
+    overdue = Run.objects.filter(Q(lease_expires_at__lt=at) | Q(lease_expires_at=None), status__in=ACTIVE)
+    runs = list(overdue.order_by("lease_expires_at")[:SWEEP_BATCH])
+    # One that nobody holds waits anew: the next sweep need not ring for it again while the workers are busy.
+    idle = [run.pk for run in runs if not run.worker]
+    overdue.filter(pk__in=idle, worker="").update(lease_expires_at=at + timedelta(seconds=settings.RUN_LEASE_S))
+    for run in runs:
+        if run.step_count and not run.worker:
+            _retell(run)
+        doorbell.ring(run.pk, run.step_count)
+    return len(runs)
+
+
+def _retell(run: Run) -> None:
+    """Its worker may have died between the commit and the telling."""
+    try:
+        retell(run)
+    except RedisError as error:
+        log.warning("%s: its followers were not told what it committed: %s", run.pk, error)

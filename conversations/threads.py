@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
+from django.contrib.postgres.search import SearchRank, SearchVector
 from django.db import connection, transaction
 
 from accounts.access import Caller
 from agents.context import compile_system_prompt
 from agents.models import Agent, Block
+from agents.passages import text_query
 from agents.threads import FoundMessage, MessageSearch
 from conversations import wire
 from conversations.models import Conversation, Message, Role
 from conversations.rows import row_of
 from conversations.turn import prompt_input
-from core.errors import AppError, NotFound
+from core.errors import AppError, Conflict, NotFound
 from core.time import now
 from providers.resolve import resolve
 
@@ -105,13 +106,14 @@ class ConversationThreads:
                 raise NotFound(f"Message with ID {message_id} not found in the agent's conversation")
         conversation.messages.filter(in_context=True, seq__gt=0).exclude(pk__in=found).update(in_context=False)
         conversation.messages.filter(pk__in=found).update(in_context=True)
+        if conversation.pending_approval_id and conversation.pending_approval_id not in found:
+            raise Conflict("A tool call awaits approval, so its request must stay in context: answer it, or cancel.")
         _new_context(conversation)
 
     def search_messages(self, search: MessageSearch) -> list[FoundMessage]:
         rows = Message.objects.filter(
             organization_id=search.organization_id, agent_id=search.agent_id, role__in=search.roles
         ).exclude(text="")
-        rows = rows.exclude(name="conversation_search")
         if search.start:
             rows = rows.filter(created_at__gte=search.start)
         if search.end:
@@ -120,9 +122,8 @@ class ConversationThreads:
             return [
                 FoundMessage(m.pk, m.role, m.text, m.created_at) for m in rows.order_by("-created_at")[: search.limit]
             ]
-        query = SearchQuery(search.query, config="simple", search_type="websearch")
-        vector = SearchVector("text", config="simple")
-        ranked = rows.annotate(found=vector, rank=SearchRank(vector, query)).filter(found=query)
+        query, vector = text_query(search.query), SearchVector("text", config="simple")
+        ranked = rows.annotate(found=vector, rank=SearchRank(vector, query, normalization=32)).filter(found=query)
         best = ranked.order_by("-rank", "-created_at")[: search.limit]
         return [FoundMessage(m.pk, m.role, m.text, m.created_at, m.rank) for m in best]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from agents.tools.base import ToolContext
 from agents.tools.execute import Offer
 from conversations import history as histories
 from conversations.history import History
-from conversations.models import Conversation, Run
+from conversations.models import Conversation, Message, Role, Run
 from conversations.rows import Row
 from core.ids import new_id
 from core.time import now, to_seconds
@@ -32,9 +32,13 @@ _tools: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """One step in the making. `fresh`: rows that go into the database with the step (the input, on the first step)."""
+    """One step in the making. `fresh`: rows that go into the database with the step (the input, on the first step).
+
+    `runs`: this run, and those that it goes on from. `system_changed` None: the system prompt was not looked at.
+    """
 
     run: Run
+    runs: frozenset[str]
     agent: Agent
     conversation: Conversation
     target: ResolvedModel
@@ -43,7 +47,7 @@ class Work:
     fresh: list[Row]
     tools: dict[str, dict[str, Any]]
     turn: Turn
-    system_changed: bool
+    system_changed: bool | None
     started_at: datetime
 
 
@@ -58,6 +62,7 @@ def load(run: Run) -> Work:
     tools = tools_of(agent)
     work = Work(
         run=run,
+        runs=turn_runs(run, conversation, history),
         agent=agent,
         conversation=conversation,
         target=target,
@@ -125,7 +130,7 @@ def _turn(work: Work) -> Turn:
     run, history = work.run, work.history
     entries = [*history.seen, *(history.view(row) for row in work.fresh)]
     if work.agent.message_buffer_autoclear:
-        entries = [entry for entry in entries if entry.row["seq"] == 0 or entry.row["run_id"] == run.pk]
+        entries = [entry for entry in entries if entry.row["seq"] == 0 or entry.row["run_id"] in work.runs]
     client_tools = run.options.get("client_tools") or []
     specs = {name: spec(tool["json_schema"]) for name, tool in work.tools.items()}
     specs |= {tool["name"]: spec(tool) for tool in client_tools}
@@ -145,7 +150,7 @@ def _turn(work: Work) -> Turn:
         messages=_overridden(messages, run.options.get("override_system")),
         tools=tuple(specs.values()),
         rules=Rules.parse(rules),
-        called=called_in(run, history),
+        called=called_in(work.runs, history),
         client_tools=frozenset(tool["name"] for tool in client_tools),
         settings=model_settings(work),
     )
@@ -207,20 +212,45 @@ def spec(schema: Mapping[str, Any]) -> ToolSpec:
     return ToolSpec(schema["name"], schema.get("description") or "", parameters)
 
 
-def called_in(run: Run, history: History) -> tuple[Called, ...]:
-    """The tool calls of this run so far, oldest first."""
-    if not run.step_count:
-        return ()
-    rows: list[Row] = []
+def turn_runs(run: Run, conversation: Conversation, history: History) -> frozenset[str]:
+    """An approval comes as a run of its own, but goes on with the turn of the run that asked for it."""
+    if not answers_approval(run):
+        return frozenset({run.pk})
+    runs, requests = {run.pk}, {conversation.pending_approval_id}
     for entry in reversed(history.seen):
-        if entry.row["run_id"] != run.pk:
+        row = entry.row
+        if row["id"] in requests:
+            runs.add(row["run_id"])
+        if row["run_id"] not in runs:
             break
-        if entry.row["tool_returns"]:
-            rows.append(entry.row)
+        if row["approvals"] is not None:
+            requests.add(row["group_id"])
+    return frozenset(runs)
+
+
+def answers_approval(run: Run) -> bool:
+    return any(row["role"] == "approval" for row in run.input)
+
+
+def called_in(runs: Collection[str], history: History) -> tuple[Called, ...]:
+    """The tool calls of this turn so far, oldest first."""
+    steps: list[list[dict[str, Any]]] = []
+    compacted = False
+    for entry in reversed(history.seen):
+        row = entry.row
+        if row["run_id"] not in runs:
+            break
+        compacted = compacted or row["role"] == Role.SUMMARY
+        if row["tool_returns"]:
+            steps.append(row["tool_returns"])
+    steps.reverse()
+    if compacted:  # in the middle of this turn: what was summed up is out of sight, but rules still count it
+        gone = Message.objects.filter(run_id__in=runs, role=Role.TOOL, in_context=False).order_by("seq")
+        steps = [*gone.values_list("tool_returns", flat=True), *steps]
     return tuple(
         Called(item["name"], step, str(item["content"]), bool(item.get("is_error")))
-        for step, row in enumerate(reversed(rows))
-        for item in row["tool_returns"]
+        for step, returns in enumerate(steps)
+        for item in returns
     )
 
 
@@ -242,15 +272,18 @@ def model_settings(work: Work) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedModel, history: History) -> bool:
-    """Compile the system prompt anew where something it shows has changed; its bytes stay the same otherwise."""
+def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedModel, history: History) -> bool | None:
+    """Compile the system prompt anew where something it shows has changed; its bytes stay the same otherwise.
+
+    None: nothing has happened that could have changed it. A `compiled_version` of 0 asks for it in any case.
+    """
     if conversation.compiled_version == agent.prompt_version:
-        return False
+        return None
     prompt = prompt_input(conversation, agent, target.credential.provider_type, len(history.seen))
     row = history.seen[0].row
-    if differs(row["content"][0]["text"], prompt):
-        text = compile_system_prompt(prompt)
-        history.replace_system({**row, "content": [{"type": "text", "text": text}]})
+    if conversation.compiled_version and not differs(row["content"][0]["text"], prompt):
+        return False
+    history.replace_system({**row, "content": [{"type": "text", "text": compile_system_prompt(prompt)}]})
     return True
 
 

@@ -17,6 +17,8 @@ from typing import Any, cast
 
 import redis.asyncio as aioredis
 from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from streams.publish import head_key, stream_key
@@ -27,6 +29,7 @@ Entry = tuple[int, bytes]
 QUEUE_SIZE = 2_000
 REPLAY_PAGE = 1_000
 BLOCK_MS = 5_000
+_RING = "redis.call('XADD', KEYS[1], 'MAXLEN', 1, '*', 'r', '') redis.call('EXPIRE', KEYS[1], 86400)"
 
 
 @dataclass(eq=False, slots=True)
@@ -46,9 +49,9 @@ class Hub:
     """The followers of one event loop."""
 
     def __init__(self) -> None:
-        url = settings.REDIS_URL
-        self._reader = aioredis.Redis.from_url(url, single_connection_client=True, socket_timeout=None)
-        self._control = aioredis.Redis.from_url(url, single_connection_client=True, socket_timeout=10)
+        # A connection whose other end vanished must not be waited on for ever.
+        self._reader = _connection(BLOCK_MS / 1000 + 10)
+        self._control = _connection(10)
         self._doorbell = f"hub:{uuid.uuid4()}"
         self._rung = "0-0"
         self._streams: dict[str, _Followed] = {}
@@ -61,14 +64,14 @@ class Hub:
         """
         key = stream_key(run_id)
         follower = _Follower(after)
-        followed = self._streams.get(key)
-        if followed is None:
-            self._streams[key] = _Followed(after, {follower})
-            await self._ring()
-        else:
-            followed.followers.add(follower)
-            follower.lagging = after < followed.cursor
+        # A feed that began beyond the stream's end would pass over what comes before that place.
+        start = min(after, await self.last_number(run_id)) if after else 0
+        followed = self._streams.setdefault(key, _Followed(start))
+        followed.followers.add(follower)
+        follower.lagging = after < followed.cursor
         try:
+            if len(followed.followers) == 1:
+                await self._ring()
             while True:
                 if follower.lagging:
                     async for entry in self._catch_up(key, follower):
@@ -82,13 +85,15 @@ class Hub:
 
     async def _catch_up(self, key: str, follower: _Follower) -> AsyncGenerator[Entry, None]:
         """Read from the stream what the queue did not hold, until the live feed is reached again."""
+        stalled = 0
         while follower.lagging:
             follower.queue = asyncio.Queue(QUEUE_SIZE)
             rows = await self._control.xrange(key, min=f"({follower.cursor}-0", count=REPLAY_PAGE)
             entries = _entries(rows)
             reached = entries[-1][0] if entries else follower.cursor
+            stalled = 0 if entries else stalled + 1  # twice nothing: the stream has expired under the feed
             # Nothing is awaited between this look and the switch: all that is fed from now on comes by the queue.
-            if len(entries) < REPLAY_PAGE and reached >= self._streams[key].cursor:
+            if stalled == 2 or (len(entries) < REPLAY_PAGE and reached >= self._streams[key].cursor):
                 follower.lagging = False
             for entry in entries:
                 follower.cursor = entry[0]
@@ -118,14 +123,15 @@ class Hub:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read(), name="stream-hub")
         else:
-            await self._control.xadd(self._doorbell, {"r": ""}, maxlen=1)
+            await cast("Any", self._control.eval(_RING, 1, self._doorbell))
 
     async def _read(self) -> None:
         while self._streams:
-            cursors: dict[Any, Any] = {key: f"{followed.cursor}-0" for key, followed in self._streams.items()}
+            asked = dict(self._streams)
+            cursors: dict[Any, Any] = {key: f"{followed.cursor}-0" for key, followed in asked.items()}
             cursors[self._doorbell] = self._rung
             try:
-                answer = await self._reader.xread(cursors, block=BLOCK_MS)
+                answer = await self._reader.xread(cursors, count=REPLAY_PAGE, block=BLOCK_MS)
             except (RedisError, OSError) as error:
                 log.warning("the followers' Redis connection broke, trying again: %s", error)
                 await asyncio.sleep(0.5)
@@ -134,23 +140,26 @@ class Hub:
                 key = raw_key.decode()
                 if key == self._doorbell:
                     self._rung = rows[-1][0].decode()
-                else:
-                    self._feed(key, rows)
+                elif self._streams.get(key) is asked[key]:  # else all left and others came, who begin elsewhere
+                    _feed(asked[key], _entries(rows))
 
-    def _feed(self, key: str, rows: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        followed = self._streams.get(key)
-        if followed is None:
-            return
-        entries = _entries(rows)
-        followed.cursor = entries[-1][0]
-        for follower in followed.followers:
-            if follower.lagging:
-                continue
-            for entry in entries:
-                if follower.queue.full():
-                    follower.lagging = True
-                    break
-                follower.queue.put_nowait(entry)
+
+def _connection(timeout_s: float) -> aioredis.Redis:
+    return aioredis.Redis.from_url(
+        settings.REDIS_URL, single_connection_client=True, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 1)
+    )
+
+
+def _feed(followed: _Followed, entries: list[Entry]) -> None:
+    followed.cursor = entries[-1][0]
+    for follower in followed.followers:
+        if follower.lagging:
+            continue
+        for entry in entries:
+            if follower.queue.full():
+                follower.lagging = True
+                break
+            follower.queue.put_nowait(entry)
 
 
 def _entries(rows: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:

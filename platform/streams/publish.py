@@ -1,8 +1,9 @@
 """The writing side of a run's events: a Redis Stream per run, fenced, numbered, its deltas coalesced.
 
-Entry n of `run:{<id>}` has the id `n-0` and one field `e`, the event as JSON. `run:{<id>}:head` holds the fence and
-the last number. A writer whose fence is older than the stream's is refused, so that a worker that lost its lease can
-add nothing. While Redis is away the events wait in the writer; the run goes on.
+Entry n of `run:{<id>}` has the id `n-0` and one field `e`, the event as JSON. `run:{<id>}:head` holds the fence, the
+last number, the last batch's name and the mark. A writer whose fence is older than the stream's is refused, so that a
+worker that lost its lease can add nothing. A batch that comes twice, because the answer to the first was lost, is
+written once. While Redis is away the events wait in the writer; the run goes on.
 """
 
 from __future__ import annotations
@@ -11,24 +12,31 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
 MAX_EVENTS = 20_000
+ENDED = 2**31
 _PUBLISH = f"""
-local head = redis.call('HMGET', KEYS[2], 'fence', 'seq')
+local head = redis.call('HMGET', KEYS[2], 'fence', 'seq', 'batch', 'mark')
+local seq, mark = tonumber(head[2] or '0'), tonumber(head[4] or '0')
+if head[3] == ARGV[3] then return seq end
 if tonumber(ARGV[1]) < tonumber(head[1] or '0') then return -1 end
-local seq = tonumber(head[2] or '0')
-for i = 3, #ARGV do
+local own = tonumber(ARGV[4])
+if own > 0 and own <= mark then return seq end
+for i = 5, #ARGV do
   seq = seq + 1
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', {MAX_EVENTS}, seq .. '-0', 'e', ARGV[i])
 end
-redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'seq', seq)
+redis.call('HSET', KEYS[2], 'fence', ARGV[1], 'seq', seq, 'batch', ARGV[3], 'mark', math.max(own, mark))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return seq
@@ -45,8 +53,13 @@ def head_key(run_id: str) -> str:
 
 @lru_cache(maxsize=1)
 def _client() -> redis.Redis:
+    """It tries twice and no longer: whoever writes events waits in the middle of a model's answer."""
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, health_check_interval=30
+        settings.REDIS_URL,
+        socket_timeout=3,
+        socket_connect_timeout=2,
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 1),
     )
 
 
@@ -59,13 +72,31 @@ class Fenced(Exception):
     """Somebody else writes this run's events now: the writer has lost its lease."""
 
 
-def append(run_id: str, fence: int, events: list[bytes]) -> int:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that are written together. `name`: unlike any other of the run's.
+
+    `mark`: how far these events tell what is stored: the `seq` of the last message among them, `ENDED` if they end the
+    run, 0 if they tell nothing that is stored. What was told up to that mark already is not told again.
+    """
+
+    events: list[bytes]
+    name: str
+    mark: int = 0
+
+
+def append(run_id: str, fence: int, batch: Batch) -> int:
     """Append events; the number of the last one. Raises Fenced, redis.RedisError."""
     keys = [stream_key(run_id), head_key(run_id)]
-    seq = int(_script()(keys=keys, args=[fence, settings.STREAM_TTL_S, *events]))
+    seq = int(_script()(keys=keys, args=[fence, settings.STREAM_TTL_S, batch.name, batch.mark, *batch.events]))
     if seq < 0:
         raise Fenced(run_id)
     return seq
+
+
+def told(run_id: str) -> int:
+    """The mark up to which the run's stored messages were told. Raises redis.RedisError."""
+    return int(cast("bytes | None", _client().hget(head_key(run_id), "mark")) or 0)
 
 
 def kept(run_id: str) -> bool:
@@ -89,6 +120,7 @@ class RunWriter:
     """
 
     INTERVAL_S = 0.015
+    AGAIN_S = 0.5
     MAX_WAITING = 50_000
 
     def __init__(self, run_id: str, fence: int, *, eager: bool = True) -> None:
@@ -98,6 +130,10 @@ class RunWriter:
         self._lock = threading.Lock()
         self._deltas: list[Delta] = []
         self._waiting: list[bytes] = []
+        self._mark = 0
+        self._sent: Batch | None = None  # on its way: written or not, its answer did not come
+        self._batches = 0
+        self._again_at = 0.0
         self._last_flush = 0.0 if eager else time.monotonic()
 
     def delta(self, piece: Delta) -> None:
@@ -113,64 +149,81 @@ class RunWriter:
         if not due:
             _flusher().expect(self)
 
-    def write(self, *events: bytes) -> None:
+    def write(self, *events: bytes, mark: int = 0) -> None:
         with self._lock:
-            self._collect()
-            self._waiting.extend(events)
+            self._collect(*events)
+            self._mark = max(mark, self._mark)
             self._flush()
 
     def later(self, *events: bytes) -> None:
         """Put events out with whatever comes next, or in `INTERVAL_S` at the latest."""
         with self._lock:
-            self._collect()
-            self._waiting.extend(events)
+            self._collect(*events)
         _flusher().expect(self)
 
     def flush_due(self) -> float:
         """Called by the flusher: seconds until this writer wants to be called again, 0 for not at all."""
         with self._lock:
-            if not self._deltas and not self._waiting:
+            if not self._unwritten:
                 return 0.0
-            left = self.INTERVAL_S - (time.monotonic() - self._last_flush)
+            left = max(self._last_flush + self.INTERVAL_S, self._again_at) - time.monotonic()
             if left > 0:
                 return left
             self._flush()
-            return 0.0
+            return self.AGAIN_S if self._unwritten else 0.0
 
     def close(self, wait_s: float = 5.0) -> None:
         """Put out what waits; while Redis is away, try for `wait_s` seconds."""
         deadline = time.monotonic() + wait_s
         while True:
             with self._lock:
+                self._again_at = 0.0
                 self._flush()
-                if not self._waiting or self.fenced:
-                    return
+                left = self._unwritten
+            if not left:
+                return
             if time.monotonic() > deadline:
-                log.warning("%s: %d events were not published, Redis does not answer", self.run_id, len(self._waiting))
+                log.warning("%s: %d events were not published, Redis does not answer", self.run_id, left)
                 return
             time.sleep(0.1)
 
-    def _collect(self) -> None:
+    @property
+    def _unwritten(self) -> int:
+        if self.fenced:
+            return 0
+        return len(self._deltas) + len(self._waiting) + (len(self._sent.events) if self._sent else 0)
+
+    def _collect(self, *events: bytes) -> None:
         self._waiting.extend(piece.encode() for piece in self._deltas)
         self._deltas.clear()
+        self._waiting.extend(events)
 
     def _flush(self) -> None:
         if self._deltas:
             self._last_flush = time.monotonic()
             self._collect()
-        if not self._waiting or self.fenced:
+        if self.fenced or self._again_at > time.monotonic():
             return
-        try:
-            append(self.run_id, self.fence, self._waiting)
-        except Fenced:
-            self.fenced = True
-            self._waiting.clear()
-        except redis.RedisError as error:
-            if len(self._waiting) == len(self._waiting[: self.MAX_WAITING]):
-                log.warning("%s: events wait for Redis: %s", self.run_id, error)
-            del self._waiting[self.MAX_WAITING :]
-        else:
-            self._waiting.clear()
+        while self._sent or self._waiting:
+            if self._sent is None:
+                self._batches += 1
+                self._sent = Batch(self._waiting, f"{self.fence}.{self._batches}", self._mark)
+                self._waiting, self._mark = [], 0
+            try:
+                append(self.run_id, self.fence, self._sent)
+            except Fenced:
+                self.fenced = True
+                self._waiting.clear()
+            except redis.RedisError as error:
+                self._wait_for_redis(error)
+                return
+            self._sent = None
+
+    def _wait_for_redis(self, error: redis.RedisError) -> None:
+        """Nobody asks again for a while: each attempt may take seconds, and the model's answer goes on meanwhile."""
+        log.warning("%s: events wait for Redis: %s", self.run_id, error)
+        self._again_at = time.monotonic() + self.AGAIN_S
+        del self._waiting[self.MAX_WAITING :]
 
 
 class _Flusher:

@@ -46,9 +46,19 @@ def _since_user(request: ModelRequest) -> tuple[str, int]:
     calls = 0
     for message in reversed(request.messages):
         if message.role == "user":
-            return message.text, calls
+            return _unpacked(message.text), calls
         calls += len(message.tool_calls)
     return "", calls
+
+
+def _unpacked(text: str) -> str:
+    """What the user wrote, also where an old agent type packs it as JSON."""
+    if not text.startswith('{"type": "user_message"'):
+        return text
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError):
+        return text
 
 
 def _plain(request: ModelRequest, text: str, calls_made: int) -> Stage:
