@@ -19,6 +19,7 @@ from streams.follow import hub
 
 FIRST_CHECK_S = 1.0
 CHECK_S = 10.0
+LATE_CHECKS = 30
 
 Seen = tuple[int, dict[str, Any]]
 
@@ -31,13 +32,16 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
     """
     events = hub().follow(run_id, after)
     waiting: asyncio.Task[tuple[int, bytes]] | None = None
-    number, silence, retold = after, FIRST_CHECK_S, False
+    number, silence, retold, late = after, FIRST_CHECK_S, False, 0
     told: set[str] | None = None if after else set()
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait({waiting}, timeout=silence)
             if not done:
+                if late < LATE_CHECKS and await hub().last_number(run_id) > number:
+                    late += 1  # the stream has more, and a busy process has not come to it yet
+                    continue
                 missed = await _missed(run_id, told, retold=retold)
                 for offset, event in enumerate(missed, 1):
                     yield number + offset, event
@@ -48,10 +52,9 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
                 silence, retold = idle_s, True
                 continue
             number, raw = waiting.result()
-            waiting = None
+            waiting, late = None, 0
             event = orjson.loads(raw)
-            if told is not None and event["type"] == "message_added":
-                told.add(event["message"]["id"])
+            _note(told, event)
             yield number, event
             if event["type"] == "run_ended":
                 return
@@ -62,6 +65,11 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
         await events.aclose()
+
+
+def _note(told: set[str] | None, event: dict[str, Any]) -> None:
+    if told is not None and event["type"] == "message_added":
+        told.add(event["message"]["id"])
 
 
 @sync_to_async

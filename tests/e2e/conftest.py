@@ -28,7 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def live(parts: TestParts) -> Iterator[Live]:
     installation = Live(parts, os.environ.get("PYTEST_XDIST_WORKER", "master"))
     try:
-        installation.start()
+        try:
+            installation.start()
+        except BaseException:
+            for log in installation.logs.glob("*.log"):
+                print(f"--- log of {log.stem}\n{log.read_text(errors='replace')[-SHOWN_BYTES:]}")
+            raise
         yield installation
     finally:
         installation.stop()

@@ -131,6 +131,8 @@ class Live:
             "SWEEP_INTERVAL_S": "1",
             "DEFAULT_MODEL": MODEL,
             "PYTHONUNBUFFERED": "1",
+            "C_FORCE_ROOT": "1",
+            "PYTHONWARNINGS": "ignore",
             **self.extra_environment,
         }
 
