@@ -143,10 +143,10 @@ class RunWriter:
                 self._deltas.append(piece)
             else:
                 self._deltas[-1] = joined
-            due = time.monotonic() - self._last_flush >= self.INTERVAL_S
-            if due:
+            if time.monotonic() - self._last_flush >= self.INTERVAL_S:
                 self._flush()
-        if not due:
+            left = self._unwritten
+        if left:
             _flusher().expect(self)
 
     def write(self, *events: bytes, mark: int = 0) -> None:
@@ -154,6 +154,9 @@ class RunWriter:
             self._collect(*events)
             self._mark = max(mark, self._mark)
             self._flush()
+            left = self._unwritten
+        if left:
+            _flusher().expect(self)
 
     def later(self, *events: bytes) -> None:
         """Put events out with whatever comes next, or in `INTERVAL_S` at the latest."""

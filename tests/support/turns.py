@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -66,7 +65,7 @@ def sending(tenant: Tenant, conversation: Conversation, sent: Sent, **options: A
     return start_run(tenant.caller, fresh(conversation), made)
 
 
-def body_of(sent: Sent, options: Mapping[str, Any]) -> SendBody:
+def body_of(sent: Sent, options: dict[str, Any]) -> SendBody:
     streaming = "stream_tokens" in options or "background" in options
     source: dict[str, Any] = {"input" if isinstance(sent, str) else "messages": sent, "streaming": streaming}
     return StreamingBody.model_validate(source | options)
