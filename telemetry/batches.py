@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -74,6 +76,7 @@ class Batch:
     entries: Sequence[Entry]
     lost: bool = False
     tables: frozenset[str] = frozenset((TRACES, PAYLOADS))
+    again: bool = False  # known to be missing: not to be taken for what ClickHouse only remembers
 
     @property
     def start(self) -> int:
@@ -86,6 +89,10 @@ class Batch:
     @property
     def token(self) -> str:
         return f"{self.name}:{'lost:' if self.lost else ''}{self.start}:{self.end}"
+
+    @property
+    def query_prefix(self) -> str:
+        return f"ship:{self.token}:"
 
     def halves(self, tables: frozenset[str]) -> Iterator[Batch]:
         middle = len(self.entries) // 2
@@ -123,12 +130,11 @@ class Inserter:
 
     def insert(self, batch: Batch) -> None:
         """Both tables, or an error that says what is left to do. Sending a batch again is harmless."""
-        settings = {**INSERT_SETTINGS, "insert_deduplication_token": batch.token}
-        beside = self._beside.submit(self._insert_payloads, batch, settings) if PAYLOADS in batch.tables else None
+        beside = self._beside.submit(self._insert_payloads, batch) if PAYLOADS in batch.tables else None
         errors: dict[str, Away | Refused] = {}
         try:
             if TRACES in batch.tables:
-                _insert(self._traces, INSERT_TRACES, trace_columns(batch), settings)
+                _insert(self._traces, INSERT_TRACES, trace_columns(batch), batch)
         except (Away, Refused) as error:
             errors[TRACES] = error
         try:
@@ -142,29 +148,46 @@ class Inserter:
         if errors:
             raise Refused("; ".join(map(str, errors.values())), frozenset(errors))
 
-    def _insert_payloads(self, batch: Batch, settings: dict[str, Any]) -> None:
+    def _insert_payloads(self, batch: Batch) -> None:
         columns = payload_columns(batch)
         if columns:
-            _insert(self._payloads, INSERT_PAYLOADS, columns, settings)
+            _insert(self._payloads, INSERT_PAYLOADS, columns, batch)
 
     def disconnect(self) -> None:
         self._traces.disconnect()
         self._payloads.disconnect()
 
 
-def _insert(client: Client, sql: str, columns: list[list[Any]], settings: dict[str, Any]) -> None:
+def _insert(client: Client, sql: str, columns: list[list[Any]], batch: Batch) -> None:
+    chance = os.urandom(6).hex()
+    token = f"{batch.token}:{chance}" if batch.again else batch.token
+    settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
     try:
-        client.execute(sql, columns, columnar=True, settings=settings)
+        with away_on_error(client):
+            client.execute(sql, columns, columnar=True, settings=settings, query_id=batch.query_prefix + chance)
+    except Away:
+        raise
+    except Error as error:
+        raise Refused(str(error)) from error
+    except Exception as error:
+        # Whatever the driver trips over while it packs values: one bad row must not stop all others.
+        client.disconnect()
+        raise Refused(f"{type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def away_on_error(client: Client) -> Iterator[None]:
+    """Errors about the server and the way to it become Away; those about data pass."""
+    try:
+        yield
     except (NetworkError, SocketTimeoutError, OSError, EOFError) as error:
         client.disconnect()
         raise Away(str(error)) from error
     except Error as error:
         client.disconnect()
-        raise (Refused if error.code in DATA_ERRORS else Away)(str(error)) from error
-    except Exception as error:
-        # Whatever the driver trips over while it packs values: one bad row must not stop all others.
-        client.disconnect()
-        raise Refused(f"{type(error).__name__}: {error}") from error
+        if error.code in DATA_ERRORS:
+            raise
+        raise Away(str(error)) from error
 
 
 def trace_columns(batch: Batch) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +18,8 @@ from core.errors import Unavailable
 # What clickhouse-driver lets through besides its own errors when a server goes away in mid-sentence.
 CLIENT_ERRORS = (Error, OSError, EOFError)
 IDLE_CONNECTIONS = 8
+# It logs each failed try with a stack trace, once a second through an outage; we say it once, in our words.
+logging.getLogger("clickhouse_driver.connection").setLevel(logging.ERROR)
 
 
 class TelemetryUnavailable(Unavailable):

@@ -162,10 +162,12 @@ class Positions:
 
     def __init__(self, segment: Path) -> None:
         self.path = segment.with_suffix(POSITION)
-        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
 
     def last(self) -> tuple[int, int] | None:
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
         found = None
         for at in range(0, len(data) - _POSITION.size + 1, _POSITION.size):
             start, end, crc = _POSITION.unpack_from(data, at)
@@ -175,15 +177,20 @@ class Positions:
         return found
 
     def plan(self, start: int, end: int) -> None:
+        """OSError when the disk is full."""
         entry = struct.pack("<QQ", start, end)
-        size = os.fstat(self._fd).st_size
-        if size % _POSITION.size:  # the tail of a write that power loss cut
-            os.ftruncate(self._fd, size - size % _POSITION.size)
-        os.write(self._fd, entry + struct.pack("<I", zlib.crc32(entry)))
-        os.fdatasync(self._fd)
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            if size % _POSITION.size:  # the tail of a write that was cut
+                os.ftruncate(fd, size - size % _POSITION.size)
+            os.write(fd, entry + struct.pack("<I", zlib.crc32(entry)))
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
-    def close(self) -> None:
-        os.close(self._fd)
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Why it is exactly once: a range of a segment is written down before it is sent, its token is made from the range alone,
 and ClickHouse drops a block whose token it knows. Whoever is killed when, the same range is sent again under the same
-name. A segment is removed only when all of it was accepted.
+name, and then looked for (telemetry/settle.py). A segment is removed only when all of it was accepted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from telemetry import segments
 from telemetry.batches import Away, Batch, Entry, Inserter, Refused, entry, lost_entries
 from telemetry.segments import Positions, Record
+from telemetry.settle import Settler
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Shipper:
         self.pace = pace or Pace()
         self.condition = Condition()
         self._inserter = Inserter(url)
+        self._settler = Settler(url, self._inserter)
         self._lock: int | None = None
 
     def stop(self) -> None:
@@ -66,13 +68,19 @@ class Shipper:
         """Ship until `stop`. Waits while another shipper has the directory."""
         try:
             while not self.condition.stopped.is_set():
-                shipped = self._acquire() and self._pass()
-                if not shipped:
-                    self.condition.stopped.wait(self.pace.idle_s)
+                pause = self._pause_after_pass()
+                self.condition.stopped.wait(pause)
         except Stopped:
             pass
         finally:
             self._release()
+
+    def _pause_after_pass(self) -> float:
+        try:
+            return 0 if self._acquire() and self._pass() else self.pace.idle_s
+        except OSError as error:  # of the spool's disk: whoever mends it need not know of this process
+            logger.error("The spool %s cannot be read: %s", self.directory, error)
+            return self.pace.last_retry_s
 
     def drain(self) -> bool:
         """Ship what is there (or wait until another shipper has); False when stopped before the end."""
@@ -112,6 +120,7 @@ class Shipper:
 
     def _release(self) -> None:
         self._inserter.disconnect()
+        self._settler.disconnect()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -142,22 +151,25 @@ class Shipper:
     def _ship_segment(self, path: Path) -> None:
         data = path.read_bytes()
         positions = Positions(path)
-        try:
-            torn = _Shipment(self, path, data, positions).send()
-        finally:
-            positions.close()
+        torn = _Shipment(self, path, data, positions).send()
         if torn < len(data) and path.suffix == segments.SEALED:
             self._quarantine(path.stem, torn, data[torn:], "a torn record in a sealed segment, and all behind it")
         path.unlink()
-        positions.path.unlink()
+        positions.remove()
 
-    def insert(self, batch: Batch) -> None:
-        """Until it is accepted; Refused when it never will be, Stopped when there is no time to wait."""
+    def insert(self, batch: Batch, *, doubtful: bool = False) -> None:
+        """Until it is accepted; Refused when it never will be, Stopped when there is no time to wait.
+
+        `doubtful`: it may have been sent before. Then it is looked at whether all of it is there.
+        """
         pause = self.pace.first_retry_s
         while True:
             try:
                 self._inserter.insert(batch)
+                if doubtful:
+                    self._settler.settle(batch)
             except Away as error:
+                doubtful = True
                 if not self.condition.away:
                     logger.warning("ClickHouse takes no traces, they wait in %s: %s", self.directory, error)
                 self.condition.away = str(error) or "no answer"
@@ -213,15 +225,15 @@ class _Shipment:
         planned = self.positions.last()
         if planned is not None:
             start, at = planned
-            self._deliver(Batch(self.name, list(self._entries(start, at))))
+            self._deliver(Batch(self.name, list(self._entries(start, at))), doubtful=True)
         for batch in self._batches(at):
-            self.positions.plan(batch.start, batch.end)
+            self._plan(batch)
             self._deliver(batch)
         if self.path.suffix == segments.DEAD:
             lost = lost_entries(segments.records(self.data))
             if lost:
                 logger.warning("%d model calls were lost with their worker", len(lost))
-                self._deliver(Batch(self.name, lost, lost=True))
+                self._deliver(Batch(self.name, lost, lost=True), doubtful=True)
         return self.whole
 
     def _entries(self, start: int, end: int) -> Iterator[Entry]:
@@ -247,19 +259,28 @@ class _Shipment:
         if entries:
             yield Batch(self.name, entries)
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: Batch, *, doubtful: bool = False) -> None:
         if not batch.entries:
             return
         try:
-            self.shipper.insert(batch)
+            self.shipper.insert(batch, doubtful=doubtful)
         except Refused as error:
             if len(batch.entries) == 1:
                 self.shipper.quarantine(self.name, batch.entries[0].record, str(error))
                 return
             for half in batch.halves(error.left):
-                if not half.lost:  # lost calls are found again by reading, not by their range
-                    self.positions.plan(half.start, half.end)
-                self._deliver(half)
+                self._plan(half)
+                self._deliver(half, doubtful=doubtful)
+
+    def _plan(self, batch: Batch) -> None:
+        if batch.lost:
+            return  # found again by reading the whole segment, not by their range
+        try:
+            self.positions.plan(batch.start, batch.end)
+        except OSError as error:
+            # A full disk must not keep rows from leaving it. After a crash the ranges come out the same again, as long
+            # as the pace is the same and nothing was refused.
+            logger.warning("The position in %s cannot be written: %s", self.name, error)
 
 
 def retry_quarantined(directory: Path) -> int:

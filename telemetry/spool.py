@@ -109,8 +109,8 @@ class Spool:
         row = start_row(start)
         record = b"".join(segments.frame(segments.START, row, (), estimates(start)))
         with self._lock:
-            self._open[start.id] = record
             self._write((record,))
+            self._open[start.id] = record
             if self._thread is None:
                 self._start_thread()
             return OpenCall(self, start, row, self._writer)

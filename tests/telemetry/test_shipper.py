@@ -138,9 +138,7 @@ def test_a_crash_between_plan_and_insert_is_taken_up_at_the_planned_range(tmp_pa
     spool.close()
     [path] = segments.listed(tmp_path, segments.SEALED)
     ends = [r for r in segments.records(path.read_bytes()) if r.is_end]
-    planned = segments.Positions(path)
-    planned.plan(ends[0].start, ends[3].end)
-    planned.close()
+    segments.Positions(path).plan(ends[0].start, ends[3].end)
     with segments.Positions(path).path.open("ab") as torn:
         torn.write(b"half an entry")
     assert Shipper(tmp_path, traces_url).drain()

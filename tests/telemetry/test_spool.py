@@ -280,6 +280,32 @@ def test_a_torn_record_ends_the_reading_of_a_segment(tmp_path):
     assert len(list(segments.records(bytes(spoilt)))) == len(whole) - 1
 
 
+def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_whole_records_only(tmp_path):
+    program = """
+        import resource, signal, sys
+        from pathlib import Path
+        sys.path.insert(0, "tests/telemetry")
+        from test_spool import SLOW, call
+        from telemetry.spool import Spool
+        from telemetry.trace import CallEnd
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # no file may grow beyond
+        spool = Spool(Path(sys.argv[1]), SLOW)
+        for _ in range(20):
+            spool.begin(call(request_json=b"x" * 5000)).finish(CallEnd())
+        assert spool.stats.kept > 5, spool.stats
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        spool.close()
+        assert spool.stats.kept == spool.stats.lost == 0, spool.stats
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(tmp_path)], cwd=ROOT, check=True)
+    [path] = segments.listed(tmp_path, segments.SEALED)
+    found = read(path)
+    assert found[-1].end == path.stat().st_size
+    assert sum(r.is_end for r in found) == 20
+
+
 WRITER = """
     import sys
     from pathlib import Path

@@ -1,0 +1,145 @@
+"""After a batch whose fate was in doubt: is each row there once, and in each sum once? If not, mend it.
+
+Why tokens are not enough: ClickHouse writes a token down a moment before (or, in other versions, after) it commits the
+rows. Killed in between, it remembers a batch that it does not have, and drops the retry; or has it and takes it again.
+So after every doubt (an answer that never came, a range that an earlier shipper had planned) the rows are looked for
+by id. In the sums a checksum of ids tells whether exactly this batch is missing or doubled; nothing else is touched,
+so that other shippers may insert meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from telemetry.batches import CREATED, ID, ORGANIZATION, TRACES, Batch, Inserter, away_on_error
+from telemetry.client import connect
+
+logger = logging.getLogger(__name__)
+
+SQL = Path(__file__).parent / "sql"
+RUNNING_TRIES, TRIES, PAUSE_S = 120, 40, 0.25
+UINT64 = 2**64
+KEYS = 6  # leading columns of a sum that are its key
+CHECKSUM = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """One kind of sums: its table, its files, and the period that a call falls into."""
+
+    name: str
+
+    @property
+    def table(self) -> str:
+        return f"llm_usage_{self.name}"
+
+    def period(self, created_ms: int) -> date | datetime:
+        at = datetime.fromtimestamp(created_ms / 1000, UTC)
+        return at.date() if self.name == "daily" else at.replace(minute=0, second=0, microsecond=0)
+
+
+ROLLS = (Roll("daily"), Roll("hourly"))
+
+
+class Settler:
+    def __init__(self, url: str, inserter: Inserter) -> None:
+        self._client = connect(url, settings={"server_side_params": True})
+        self._writer = connect(url)
+        self._inserter = inserter
+
+    def settle(self, batch: Batch) -> None:
+        """Raises Away when ClickHouse goes away again: then insert the batch again, and settle it again."""
+        with away_on_error(self._client), away_on_error(self._writer):
+            self._wait_for_running(batch)
+            for table in sorted(batch.tables):
+                self._settle_rows(table, batch)
+            if TRACES in batch.tables:
+                for roll in ROLLS:
+                    self._settle_sums(roll, batch)
+
+    def disconnect(self) -> None:
+        self._client.disconnect()
+        self._writer.disconnect()
+
+    def _wait_for_running(self, batch: Batch) -> None:
+        """A killed shipper's insert may still be running: what it has not finished is not missing."""
+        for _ in range(RUNNING_TRIES):
+            [(running,)] = self._client.execute(sql("running"), {"prefix": batch.query_prefix})
+            if not running:
+                return
+            time.sleep(PAUSE_S)
+
+    def _settle_rows(self, table: str, batch: Batch) -> None:
+        wanted = batch if table == TRACES else replace(batch, entries=[e for e in batch.entries if any(e.payloads)])
+        name = table.removeprefix("llm_")
+        for _ in range(TRIES):
+            if not wanted.entries:
+                return
+            found: dict[str, list[tuple[str, int]]] = {}
+            for call_id, part, offset in self._client.execute(sql(name), _place(wanted)):
+                found.setdefault(call_id, []).append((part, offset))
+            missing = [e for e in wanted.entries if e.row[ID] not in found]
+            extra = [place for places in found.values() for place in places[1:]]
+            if not missing and not extra:
+                return
+            logger.warning("ClickHouse lost %d rows of %s and doubled %d: mended", len(missing), table, len(extra))
+            if missing:
+                self._inserter.insert(replace(wanted, entries=missing, tables=frozenset((table,)), again=True))
+            self._delete(table, extra)
+        logger.error("%s of %s could not be mended", table, batch.token)
+
+    def _delete(self, table: str, places: Sequence[tuple[str, int]]) -> None:
+        """By place: copies of a row cannot be told apart by what is in them."""
+        by_part: dict[str, list[int]] = {}
+        for part, offset in places:
+            by_part.setdefault(part, []).append(offset)
+        for part, offsets in by_part.items():
+            query = f"DELETE FROM {table} WHERE _part = %(part)s AND _part_offset IN %(offsets)s"  # noqa: S608
+            self._writer.execute(query, {"part": part, "offsets": offsets}, settings={"lightweight_deletes_sync": 2})
+
+    def _settle_sums(self, roll: Roll, batch: Batch) -> None:
+        place = _place(batch)
+        ours = {row[:KEYS]: row[CHECKSUM] for row in self._client.execute(sql(f"{roll.name}_batch"), place)}
+        periods = sorted({roll.period(e.row[CREATED]) for e in batch.entries})
+        wanted = {"organizations": place["organizations"], "periods": [f"{p:%Y-%m-%d %H:%M:%S}" for p in periods]}
+        if roll.name == "daily":
+            wanted["periods"] = [f"{p:%Y-%m-%d}" for p in periods]
+        for _ in range(TRIES):
+            wrong = [row for row in self._client.execute(sql(roll.name), wanted) if row[:KEYS] in ours]
+            if not wrong:
+                return
+            if all(row[CHECKSUM] in (ours[row[:KEYS]], -ours[row[:KEYS]]) for row in wrong):
+                logger.warning("ClickHouse lost or doubled %d sums of %s: mended", len(wrong), roll.table)
+                once = {"insert_deduplication_token": f"mend:{os.urandom(8).hex()}"}
+                self._writer.execute(f"INSERT INTO {roll.table} VALUES", list(_corrections(wrong)), settings=once)
+            time.sleep(PAUSE_S)  # else another shipper's rows are on their way
+        logger.error("The sums of %s differ from the rows around %s, and not by this batch", roll.table, batch.token)
+
+
+def _corrections(wrong: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Differences as rows to add. Sums are unsigned and wrap round, so less is added as so much more."""
+    for row in wrong:
+        yield (*row[:KEYS], *(value % UINT64 if isinstance(value, int) else value for value in row[KEYS:]))
+
+
+def _place(batch: Batch) -> dict[str, Any]:
+    times = [e.row[CREATED] for e in batch.entries]
+    return {
+        "organizations": sorted({e.row[ORGANIZATION] for e in batch.entries}),
+        "first": min(times),
+        "last": max(times),
+        "ids": [e.row[ID] for e in batch.entries],
+    }
+
+
+@cache
+def sql(name: str) -> str:
+    return (SQL / f"settle_{name}.sql").read_text()
