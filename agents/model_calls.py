@@ -158,6 +158,7 @@ class ModelCall:
     def _wait(self, attempt: int, retry_after: float | None) -> None:
         pause = retry_after if retry_after is not None else BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
         deadline = time.monotonic() + min(pause, MAX_BACKOFF_S)
+        release_connection()
         while (left := deadline - time.monotonic()) > 0:
             if self._abandoned():
                 raise Abandoned

@@ -53,7 +53,7 @@ def until(client: Client, count: int) -> list[bytes]:
 
 
 def put(*events: str, run_id: str = RUN, fence: int = 1) -> int:
-    name = f"{fence}.{random.getrandbits(64)}"  # noqa: S311
+    name = f"{fence}.{random.getrandbits(64)}"
     return append(run_id, fence, Batch([event.encode() for event in events], name))
 
 
@@ -350,7 +350,7 @@ async def test_whoever_comes_and_goes_sees_each_event_once_and_in_order(
 ) -> None:
     monkeypatch.setattr(following, "QUEUE_SIZE", 8)
     monkeypatch.setattr(following, "REPLAY_PAGE", 16)
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     total, runs = 150, [RUN, OTHER]
 
     async def publish(run_id: str) -> None:

@@ -127,8 +127,9 @@ def rang() -> list[tuple[str, int]]:
         client.close()
 
 
-def traces(run: Run) -> list[dict[str, Any]]:
+def traces(run: Run | str) -> list[dict[str, Any]]:
     """The model calls of a run as they were written down, by column, in the order of their start."""
+    run_id = run if isinstance(run, str) else run.pk
     recorder().flush()
     rows: dict[str, dict[str, Any]] = {}
     for path in segments.listed(recorder().directory, segments.OPEN, segments.SEALED):
@@ -136,6 +137,7 @@ def traces(run: Run) -> list[dict[str, Any]]:
             if record.is_end:
                 lengths, found, _ = record.parse()
                 row = dict(zip(COLUMNS, found, strict=True))
-                rows[row["id"]] = row | {"request": record.payloads(lengths)[0]}
-    mine = [row for row in rows.values() if row["run_id"] == run.pk]
+                request, response, _ = record.payloads(lengths)
+                rows[row["id"]] = row | {"request": request, "response": response}
+    mine = [row for row in rows.values() if row["run_id"] == run_id]
     return sorted(mine, key=lambda row: (row["created_at"], row["attempt"]))
