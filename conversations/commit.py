@@ -23,10 +23,9 @@ from agents.tool_rules import Called
 from agents.tools import execute
 from agents.tools.execute import Planned
 from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
-from conversations.rows import Row, answer_to_json, searchable
+from conversations.rows import Row, answer_to_json, fresh_row, searchable
 from conversations.turn import Work
-from core.ids import new_id
-from core.time import now, to_ms, to_seconds
+from core.time import now, to_ms
 from providers.usage import Usage
 
 COMPLETING = frozenset({"end_turn", "max_steps", "tool_rule"})
@@ -125,29 +124,9 @@ def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]]) -> list[Row
 
 
 def new_row(work: Work, **columns: Any) -> Row:
-    at = now()
-    return {
-        "id": new_id("message"),
-        "conversation_id": work.conversation.pk,
-        "agent_id": work.agent.pk,
-        "run_id": work.run.pk,
-        "step_id": work.run.current_step_id,
-        "seq": 0,
-        "content": [],
-        "tool_calls": [],
-        "tool_returns": [],
-        "approvals": None,
-        "stats": None,
-        "name": None,
-        "otid": None,
-        "sender_id": None,
-        "model": None,
-        "group_id": None,
-        "is_err": False,
-        "created_at": at.isoformat(),
-        "date": to_seconds(at),
-        **columns,
-    }
+    """A message of the step."""
+    step = {"run_id": work.run.pk, "step_id": work.run.current_step_id}
+    return fresh_row(work.conversation, now(), **step | columns)
 
 
 def _nudge(work: Work, text: str, offset: int) -> Row:

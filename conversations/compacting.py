@@ -23,11 +23,11 @@ from conversations.events import publish
 from conversations.history import History
 from conversations.lease import Lease
 from conversations.models import ACTIVE, Conversation, Message, Run
-from conversations.rows import Row
+from conversations.rows import Row, fresh_row
 from conversations.turn import Work, call_context
 from core.errors import AppError, BadInput, Conflict
 from core.ids import new_id
-from core.time import now, to_seconds
+from core.time import now
 from providers.errors import ProviderError
 from providers.events import Finished
 from providers.resolve import ResolvedModel, resolve
@@ -198,25 +198,11 @@ def store(room: Room, made: Made, trigger: Trigger, run: Run | None = None) -> R
 
 
 def _summary_row(conversation: Conversation, made: Made, at: Any) -> Row:
-    return {
-        "id": new_id("message"),
-        "conversation_id": conversation.pk,
-        "agent_id": conversation.agent_id,
-        "run_id": None,
-        "step_id": None,
-        "seq": conversation.next_seq,
-        "role": "summary",
-        "content": [{"type": "text", "text": made.summary}],
-        "tool_calls": [],
-        "tool_returns": [],
-        "approvals": None,
-        "stats": None,
-        "name": None,
-        "otid": new_id("message")[-36:],
-        "sender_id": None,
-        "model": None,
-        "group_id": None,
-        "is_err": False,
-        "created_at": at.isoformat(),
-        "date": to_seconds(at),
-    }
+    return fresh_row(
+        conversation,
+        at,
+        seq=conversation.next_seq,
+        role="summary",
+        content=[{"type": "text", "text": made.summary}],
+        otid=new_id("message")[-36:],
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from agents.context import from_part
 from agents.tools.arguments import clean
-from conversations.models import Message
+from conversations.models import Conversation, Message
+from core.ids import new_id
 from core.time import to_seconds
 from providers.types import Message as ModelMessage
 
@@ -36,6 +38,31 @@ COLUMNS = (
     "is_err",
     "created_at",
 )
+
+
+def fresh_row(conversation: Conversation, at: datetime, **columns: Any) -> Row:
+    """A row that is to be stored; what is not named is empty."""
+    row: Row = {
+        "id": new_id("message"),
+        "conversation_id": conversation.pk,
+        "agent_id": conversation.agent_id,
+        "run_id": None,
+        "step_id": None,
+        "seq": 0,
+        "content": [],
+        "tool_calls": [],
+        "tool_returns": [],
+        "approvals": None,
+        "stats": None,
+        "name": None,
+        "otid": None,
+        "sender_id": None,
+        "model": None,
+        "group_id": None,
+        "is_err": False,
+        "created_at": at,
+    }
+    return dated(row | columns)
 
 
 def row_of(message: Message) -> Row:

@@ -20,7 +20,7 @@ from agents.tools.execute import Offer
 from conversations import history as histories
 from conversations.history import History
 from conversations.models import Conversation, Message, Role, Run
-from conversations.rows import Row
+from conversations.rows import Row, fresh_row
 from core.ids import new_id
 from core.time import now, to_seconds
 from providers.resolve import ResolvedModel, resolve
@@ -68,7 +68,7 @@ def load(run: Run) -> Work:
         target=target,
         window=conversation.context_window_limit or agent.context_window_limit or target.info.context_window,
         history=history,
-        fresh=[] if run.step_count else input_rows(run, history.next_seq),
+        fresh=[] if run.step_count else input_rows(run, conversation, history.next_seq),
         tools=tools,
         turn=None,  # type: ignore[arg-type]  # made two lines below, from the rest
         system_changed=_refresh_system(conversation, agent, target, history),
@@ -102,27 +102,12 @@ def _load_tools(agent: Agent) -> dict[str, dict[str, Any]]:
     return tools
 
 
-def input_rows(run: Run, next_seq: int) -> list[Row]:
+def input_rows(run: Run, conversation: Conversation, next_seq: int) -> list[Row]:
     """What was sent, as rows; it is stored with the first step, so a call that fails leaves no half turn behind."""
-    at = run.created_at
+    sent = (row for row in run.input if row["role"] != "approval")
     return [
-        {
-            "conversation_id": run.conversation_id,
-            "agent_id": run.agent_id,
-            "run_id": run.pk,
-            "step_id": None,
-            "seq": next_seq + offset,
-            "tool_calls": [],
-            "tool_returns": [],
-            "approvals": None,
-            "stats": None,
-            "model": None,
-            "is_err": False,
-            "created_at": at.isoformat(),
-            "date": to_seconds(at),
-            **sent,
-        }
-        for offset, sent in enumerate(row for row in run.input if row["role"] != "approval")
+        fresh_row(conversation, run.created_at, **{"run_id": run.pk, "seq": next_seq + offset, **row})
+        for offset, row in enumerate(sent)
     ]
 
 
