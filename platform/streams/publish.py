@@ -31,7 +31,7 @@ local seq, mark = tonumber(head[2] or '0'), tonumber(head[4] or '0')
 if head[3] == ARGV[3] then return seq end
 if tonumber(ARGV[1]) < tonumber(head[1] or '0') then return -1 end
 local own = tonumber(ARGV[4])
-if own > 0 and own <= mark then return seq end
+if mark >= {ENDED} or (own > 0 and own <= mark) then return seq end
 for i = 5, #ARGV do
   seq = seq + 1
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', {MAX_EVENTS}, seq .. '-0', 'e', ARGV[i])
@@ -77,7 +77,8 @@ class Batch:
     """Events that are written together. `name`: unlike any other of the run's.
 
     `mark`: how far these events tell what is stored: the `seq` of the last message among them, `ENDED` if they end the
-    run, 0 if they tell nothing that is stored. What was told up to that mark already is not told again.
+    run, 0 if they tell nothing that is stored. What was told up to that mark already is not told again, and nothing is
+    told after the end.
     """
 
     events: list[bytes]

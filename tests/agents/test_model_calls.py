@@ -124,6 +124,12 @@ def text_of(call: ModelCall) -> str:
     return "".join(event.text for event in call.events() if isinstance(event, TextDelta))
 
 
+def listen(call: ModelCall, seen: list[str]) -> None:
+    for event in call.events():
+        assert isinstance(event, TextDelta)
+        seen.append(event.text)
+
+
 def test_an_answer_is_priced_and_written_down_with_whose_it_is(client: Double, asking: Asking) -> None:
     client.attempts = [says("Hi ", "there")]
     call = asking.call()
@@ -234,9 +240,7 @@ def test_an_abandoned_answer_is_hung_up_on_and_written_down(client: Double, aski
     seen: list[str] = []
     call = asking.call(lambda: len(seen) == 2)
     with pytest.raises(Abandoned):
-        for event in call.events():
-            assert isinstance(event, TextDelta)
-            seen.append(event.text)
+        listen(call, seen)
     assert seen == ["One ", "two "]
     assert client.closed == 1
     [trace] = asking.traces()

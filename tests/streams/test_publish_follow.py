@@ -90,6 +90,7 @@ def test_what_was_told_is_not_told_again(redis: Client) -> None:
     assert told(RUN) == 4
     append(RUN, 2, Batch([b"end"], "2.3", mark=ENDED))
     append(RUN, 3, Batch([b"end again"], "3.1", mark=ENDED))
+    append(RUN, 3, Batch([b"after the end"], "3.2"))
     assert stored(redis) == [b"to 4", b"unmarked", b"end"]
     assert told(OTHER) == 0
 
@@ -140,9 +141,12 @@ def test_a_writer_that_was_fenced_knows_it_and_is_silent(redis: Client) -> None:
 
 def test_many_threads_may_write_at_once(redis: Client) -> None:
     writer = RunWriter(RUN, 1)
-    threads = [
-        threading.Thread(target=lambda n=n: [writer.write(f"{n}:{i}".encode()) for i in range(30)]) for n in range(4)
-    ]
+
+    def write(n: int) -> None:
+        for i in range(30):
+            writer.write(f"{n}:{i}".encode())
+
+    threads = [threading.Thread(target=write, args=[n]) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -334,7 +338,7 @@ async def test_followers_outlive_a_broken_connection(hub: Hub, redis: Client) ->
 async def test_without_redis_a_new_follower_is_told_and_leaves_no_trace(hub: Hub, settings: Any) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     lost = Hub()
-    first = asyncio.create_task(anext(lost.follow(OTHER)))  # type: ignore[arg-type]
+    first = asyncio.create_task(anext(lost.follow(OTHER)))
     await asyncio.sleep(0.02)
     with pytest.raises(RedisError):
         await soon(anext(lost.follow(RUN)))
