@@ -14,39 +14,42 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from telemetry.batches import CREATED, ID, ORGANIZATION, TRACES, Batch, Inserter, away_on_error
 from telemetry.client import connect
+from telemetry.select import SQL, SUM_NAMES
 
 logger = logging.getLogger(__name__)
 
-SQL = Path(__file__).parent / "sql"
 RUNNING_TRIES, TRIES, PAUSE_S = 120, 40, 0.25
 UINT64 = 2**64
-KEYS = 6  # leading columns of a sum that are its key
+KEY = ("organization_id", "provider", "model", "is_byok", "call_type")  # and, after the first, the period
+KEYS = len(KEY) + 1
 CHECKSUM = -1
+COLUMNS = (*SUM_NAMES, "request_bytes", "response_bytes", "id_checksum")
 
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """One kind of sums: its table, its files, and the period that a call falls into."""
+    """One kind of sums: its table, its key's column and type, and which period a call falls into."""
 
-    name: str
+    table: str
+    column: str
+    type: str
+    period: str
+    text: str  # a period as a parameter
 
-    @property
-    def table(self) -> str:
-        return f"llm_usage_{self.name}"
-
-    def period(self, created_ms: int) -> date | datetime:
-        at = datetime.fromtimestamp(created_ms / 1000, UTC)
-        return at.date() if self.name == "daily" else at.replace(minute=0, second=0, microsecond=0)
+    def text_of(self, created_ms: int) -> str:
+        return datetime.fromtimestamp(created_ms / 1000, UTC).strftime(self.text)
 
 
-ROLLS = (Roll("daily"), Roll("hourly"))
+ROLLS = (
+    Roll("llm_usage_daily", "day", "Date", "toDate(t.created_at)", "%Y-%m-%d"),
+    Roll("llm_usage_hourly", "hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00"),
+)
 
 
 class Settler:
@@ -72,19 +75,18 @@ class Settler:
     def _wait_for_running(self, batch: Batch) -> None:
         """A killed shipper's insert may still be running: what it has not finished is not missing."""
         for _ in range(RUNNING_TRIES):
-            [(running,)] = self._client.execute(sql("running"), {"prefix": batch.query_prefix})
+            [(running,)] = self._client.execute(sql("running", None), {"prefix": batch.query_prefix})
             if not running:
                 return
             time.sleep(PAUSE_S)
 
     def _settle_rows(self, table: str, batch: Batch) -> None:
         wanted = batch if table == TRACES else replace(batch, entries=[e for e in batch.entries if any(e.payloads)])
-        name = table.removeprefix("llm_")
         for _ in range(TRIES):
             if not wanted.entries:
                 return
             found: dict[str, list[tuple[str, int]]] = {}
-            for call_id, part, offset in self._client.execute(sql(name), _place(wanted)):
+            for call_id, part, offset in self._client.execute(sql("rows", table), _place(wanted)):
                 found.setdefault(call_id, []).append((part, offset))
             missing = [e for e in wanted.entries if e.row[ID] not in found]
             extra = [place for places in found.values() for place in places[1:]]
@@ -107,21 +109,27 @@ class Settler:
 
     def _settle_sums(self, roll: Roll, batch: Batch) -> None:
         place = _place(batch)
-        ours = {row[:KEYS]: row[CHECKSUM] for row in self._client.execute(sql(f"{roll.name}_batch"), place)}
-        periods = sorted({roll.period(e.row[CREATED]) for e in batch.entries})
-        wanted = {"organizations": place["organizations"], "periods": [f"{p:%Y-%m-%d %H:%M:%S}" for p in periods]}
-        if roll.name == "daily":
-            wanted["periods"] = [f"{p:%Y-%m-%d}" for p in periods]
+        ours = {row[:KEYS]: row[CHECKSUM] for row in self._client.execute(sql("batch", roll), place)}
+        periods = sorted({roll.text_of(e.row[CREATED]) for e in batch.entries})
+        wanted = {"organizations": place["organizations"], "periods": periods}
         for _ in range(TRIES):
-            wrong = [row for row in self._client.execute(sql(roll.name), wanted) if row[:KEYS] in ours]
+            wrong = [row for row in self._client.execute(sql("sums", roll), wanted) if row[:KEYS] in ours]
             if not wrong:
                 return
-            if all(row[CHECKSUM] in (ours[row[:KEYS]], -ours[row[:KEYS]]) for row in wrong):
+            if all(_is_multiple(row[CHECKSUM], ours[row[:KEYS]]) for row in wrong):
                 logger.warning("ClickHouse lost or doubled %d sums of %s: mended", len(wrong), roll.table)
+                names = ", ".join((*KEY[:1], roll.column, *KEY[1:], *COLUMNS))
                 once = {"insert_deduplication_token": f"mend:{os.urandom(8).hex()}"}
-                self._writer.execute(f"INSERT INTO {roll.table} VALUES", list(_corrections(wrong)), settings=once)
+                self._writer.execute(
+                    f"INSERT INTO {roll.table} ({names}) VALUES", list(_corrections(wrong)), settings=once
+                )
             time.sleep(PAUSE_S)  # else another shipper's rows are on their way
         logger.error("The sums of %s differ from the rows around %s, and not by this batch", roll.table, batch.token)
+
+
+def _is_multiple(difference: int, checksum: int) -> bool:
+    """This batch is missing once, or is there too often: every mending that was cut short may have fed it again."""
+    return any((difference - times * checksum) % UINT64 == 0 for times in range(-8, 2))
 
 
 def _corrections(wrong: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -141,5 +149,26 @@ def _place(batch: Batch) -> dict[str, Any]:
 
 
 @cache
-def sql(name: str) -> str:
-    return (SQL / f"settle_{name}.sql").read_text()
+def sql(name: str, about: Roll | str | None) -> str:
+    """The file, with the constants of a table or of a kind of sums filled in."""
+    text = (SQL / f"settle_{name}.sql").read_text()
+    if isinstance(about, str):
+        return text.replace("{table}", about)
+    if about is None:
+        return text
+    constants = {
+        "{table}": about.table,
+        "{column}": about.column,
+        "{type}": about.type,
+        "{period}": about.period,
+        "{differences}": ", ".join(f"sum(d.{c}) AS {c}" for c in COLUMNS),
+        "{rows}": ", ".join(f"{_signed('r', c)} AS {c}" for c in COLUMNS),
+        "{sums}": ", ".join(f"-{_signed('u', c)} AS {c}" for c in COLUMNS),
+    }
+    for constant, value in constants.items():
+        text = text.replace(constant, value)
+    return text
+
+
+def _signed(table: str, column: str) -> str:
+    return f"{table}.{column}" if column == "cost_usd" else f"toInt64({table}.{column})"

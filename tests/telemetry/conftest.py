@@ -24,18 +24,27 @@ def empty_database(parts):
     client.disconnect()
 
 
-@pytest.fixture
-def traces_url(empty_database):
-    migrate(empty_database, Retention(trace_days=10_000, payload_days=10_000))
-    return empty_database
+@pytest.fixture(scope="session")
+def _migrated_database(parts):
+    url = f"{parts.clickhouse_url}_telemetry"
+    migrate(url, Retention(trace_days=10_000, payload_days=10_000))
+    return url
 
 
 @pytest.fixture
-def traces(traces_url):
+def traces(_migrated_database):
     """A connection to look at the tables with."""
-    client = Client.from_url(traces_url)
+    client = Client.from_url(_migrated_database)
     yield client
+    for table in ("llm_traces", "llm_payloads", "llm_usage_daily", "llm_usage_hourly"):
+        client.execute(f"TRUNCATE TABLE {table}")
     client.disconnect()
+
+
+@pytest.fixture
+def traces_url(_migrated_database, traces):
+    """The address of a migrated database whose tables are empty."""
+    return _migrated_database
 
 
 @pytest.fixture

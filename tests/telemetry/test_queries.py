@@ -176,14 +176,14 @@ def test_many_threads_read_at_once(stored):
     found = []
 
     def read():
-        found.extend(queries.get_trace(MINE, call_id).row.id for _ in range(10))
+        found.extend(queries.get_trace(MINE, call_id).row.id for _ in range(5))
 
-    threads = [threading.Thread(target=read) for _ in range(12)]
+    threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [call_id] * 120
+    assert found == [call_id] * 40
 
 
 @pytest.mark.parametrize("url", ["", "clickhouse://nobody:secret@127.0.0.1:1/none"])

@@ -17,6 +17,7 @@ HARM = {
     "sums that only the token is left of": [f"DELETE FROM {table} WHERE 1" for table in SUMS],
     "a part of the rows": ["DELETE FROM llm_traces WHERE {ours} AND toMonth(created_at) = 5"],
     "rows and sums that came twice": ["INSERT INTO llm_traces SELECT * FROM llm_traces WHERE {ours}"],
+    "rows and sums that came four times": 2 * ["INSERT INTO llm_traces SELECT * FROM llm_traces WHERE {ours}"],
     "payloads that came twice": ["INSERT INTO llm_payloads SELECT * FROM llm_payloads WHERE {ours}"],
     "rows that came twice and were merged": [
         "INSERT INTO llm_traces SELECT * FROM llm_traces WHERE {ours}",

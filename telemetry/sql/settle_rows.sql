@@ -1,5 +1,5 @@
 SELECT t.id, t._part, t._part_offset
-FROM llm_payloads AS t
+FROM {table} AS t
 WHERE t.organization_id IN {organizations:Array(String)}
     AND t.created_at >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')
     AND t.created_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC')

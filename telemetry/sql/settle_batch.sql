@@ -1,7 +1,14 @@
-SELECT t.id, t._part, t._part_offset
+SELECT
+    t.organization_id,
+    {period},
+    t.provider,
+    t.model,
+    t.is_byok,
+    t.call_type,
+    toInt64(sum(cityHash64(t.id))) AS id_checksum
 FROM llm_traces AS t
 WHERE t.organization_id IN {organizations:Array(String)}
     AND t.created_at >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')
     AND t.created_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC')
     AND t.id IN {ids:Array(String)}
-ORDER BY t.id, t._part, t._part_offset
+GROUP BY ALL
