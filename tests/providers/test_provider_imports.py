@@ -18,7 +18,24 @@ def imported_by(statement: str) -> set[str]:
 
 
 def test_clients_prices_and_embeddings_import_no_django() -> None:
-    modules = ["types", "events", "errors", "usage", "usage_extract", "pricing", "catalog", "embeddings", "minilm", "hashing", "clients.base", "clients.constrained", "clients.openai_chat", "clients.openai_responses", "clients.anthropic", "clients.scripted"]
+    modules = [
+        "types",
+        "events",
+        "errors",
+        "usage",
+        "usage_extract",
+        "pricing",
+        "catalog",
+        "embeddings",
+        "minilm",
+        "hashing",
+        "clients.base",
+        "clients.constrained",
+        "clients.openai_chat",
+        "clients.openai_responses",
+        "clients.anthropic",
+        "clients.scripted",
+    ]
     found = imported_by("\n".join(f"import providers.{name}" for name in modules))
     assert "openai" in found
     assert not found & {"django", "celery", "channels"}

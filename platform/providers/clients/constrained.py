@@ -72,7 +72,7 @@ class _Turn:
             yield from self._reply()
             return
         arguments = self._arguments(tool)
-        if arguments is None or self._repeats(tool.name, arguments):
+        if arguments is None or self._repeats(tool, arguments):
             yield from self._reply()
             return
         call = ToolCall(f"call_{uuid.uuid4().hex[:24]}", tool.name, orjson.dumps(arguments).decode())
@@ -185,9 +185,14 @@ class _Turn:
         chosen = self._json("line", schema, asked, _ARGUMENT_TOKENS).get("line")
         return next((pair for pair in pairs if pair[1] == chosen), pairs[0])
 
-    def _repeats(self, name: str, arguments: dict[str, Any]) -> bool:
-        """Whether this very call was already made for this message: small models like to."""
-        return any(call.name == name and _parsed(call.arguments) == arguments for call, _ in self._since)
+    def _repeats(self, tool: ToolSpec, arguments: dict[str, Any]) -> bool:
+        """Whether this very call was already made for this message, or what it would save stands in memory already."""
+        if any(call.name == tool.name and _parsed(call.arguments) == arguments for call, _ in self._since):
+            return True
+        field = prompts.fact_field(tool) if prompts.is_memory_writer(tool.name) else None
+        blocks = prompts.memory_blocks(self._request.messages)
+        known = {line.strip() for lines in blocks.values() for line in lines}
+        return field is not None and str(arguments.get(field, "")).strip() in known
 
     # ---- the calls themselves
 
@@ -262,9 +267,10 @@ class _Turn:
 
 
 def is_tiny(model: str) -> bool:
-    """Whether a model's name gives it less than a billion parameters."""
+    """Whether a model's name gives it less than two billion parameters: Qwen 1.5B, seen here, confirms a save by
+    repeating it as if it were the user."""
     size = _SIZE.search(model.lower())
-    return size is not None and (size[2] == "m" or float(size[1]) < 1)
+    return size is not None and (size[2] == "m" or float(size[1]) < 2)
 
 
 def _since_user(messages: tuple[Message, ...]) -> tuple[str, list[tuple[ToolCall, bool]]]:

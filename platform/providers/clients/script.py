@@ -75,11 +75,10 @@ class _Reader:
 
     def words(self) -> str:
         """Text up to the next step or the end."""
-        self.match(_SPACE)
         found = _END_OF_TEXT.search(self.text, self.at)
         if not found:
             raise NotAScript
-        text, self.at = self.text[self.at : found.start()], found.start()
+        text, self.at = self.text[self.at : found.start()].lstrip(), found.start()
         return text
 
     def call(self) -> tuple[str, str]:
