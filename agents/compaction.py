@@ -163,12 +163,12 @@ def finish_summary(settings: Settings, answer: str) -> str:
     return _clip(answer.strip(), settings.clip_chars) if settings.clip_chars else answer.strip()
 
 
-def stats(trigger: Trigger, cut: Cut, tokens_after: int | None, window: int, counts: tuple[int, int]) -> dict[str, Any]:
+def stats(trigger: Trigger, cut: Cut, tokens_after: int, window: int, counts: tuple[int, int]) -> dict[str, Any]:
     """The contract's CompactionStats. `counts`: messages in context before and after."""
     return {
         "trigger": trigger,
         "context_tokens_before": cut.tokens_before,
-        "context_tokens_after": cut.tokens_after if tokens_after is None else tokens_after,
+        "context_tokens_after": tokens_after,
         "context_window": window,
         "messages_count_before": counts[0],
         "messages_count_after": counts[1],

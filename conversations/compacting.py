@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from agents import compaction
 from agents.compaction import Cut, Settings, Trigger
 from agents.context import estimate_tokens
 from agents.events import Compacted, CompactionStarted
-from agents.model_calls import CallContext, ModelCall, Outcome
+from agents.model_calls import CallContext, ModelCall
 from agents.models import Agent
 from conversations import history as histories
 from conversations import turn
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Room:
-    """What is to be made smaller, and on whose behalf."""
+    """What is to be made smaller, and on whose behalf. `cost_usd`: of all calls for it, those without use included."""
 
     agent: Agent
     conversation: Conversation
@@ -50,6 +51,7 @@ class Room:
     settings: Settings
     context: CallContext
     abandoned: Callable[[], bool] = bool
+    cost_usd: Decimal | None = None
 
     @property
     def fixed_tokens(self) -> int:
@@ -60,19 +62,27 @@ class Room:
 class Made:
     cut: Cut
     summary: str
-    outcome: Outcome
 
 
 def compact_if_full(work: Work, writer: RunWriter, held: Lease) -> Work:
-    """Before a step: make room if the last call left less than a tenth of the window."""
-    fresh = sum(work.history.view(row).tokens for row in work.fresh)
-    if not compaction.is_full(work.conversation.context_tokens + fresh, work.window):
+    """Before a step: make room if less than a tenth of the window is left. What fails here fails nothing else."""
+    if not compaction.is_full(work.conversation.context_tokens + _since_last_call(work), work.window):
         return work
     try:
         return compact(work, writer, held, trigger="post_step_context_check")
-    except BadInput as error:
-        log.info("%s: full, and nothing to sum up: %s", work.conversation.pk, error.message)
+    except (BadInput, ProviderError) as error:
+        log.info("%s: full, and not summed up: %s", work.conversation.pk, error.message)
         return work
+
+
+def _since_last_call(work: Work) -> int:
+    """Tokens of what the last model call has not seen: returns of its tools, and new input."""
+    tokens = sum(work.history.view(row).tokens for row in work.fresh)
+    for entry in reversed(work.history.seen):
+        if entry.row["role"] not in ("tool", "user"):
+            break
+        tokens += entry.tokens
+    return tokens
 
 
 def compact(work: Work, writer: RunWriter, held: Lease, *, trigger: Trigger) -> Work:
@@ -90,7 +100,11 @@ def compact(work: Work, writer: RunWriter, held: Lease, *, trigger: Trigger) -> 
     )
     tokens = work.conversation.context_tokens or work.history.tokens
     publish(writer, CompactionStarted(trigger=trigger, context_tokens=tokens, context_window=work.window))
-    made = summarize(room)
+    try:
+        made = summarize(room)
+    finally:
+        if room.cost_usd is not None:
+            work.run.cost_usd = (work.run.cost_usd or 0) + room.cost_usd
     row = store(room, made, trigger, run=work.run)
     publish(writer, Compacted(message=row, stats=row["stats"]))
     return turn.load(work.run)
@@ -100,8 +114,7 @@ def compact_conversation(
     caller: Caller, conversation: Conversation, wire_settings: dict[str, Any] | None
 ) -> dict[str, Any]:
     """On demand. Raises Conflict while a turn runs, BadInput where there is nothing to sum up."""
-    if Run.objects.filter(conversation=conversation, status__in=ACTIVE).exists():
-        raise Conflict("A turn is running in this conversation: compact it afterwards.")
+    _refuse_while_running(conversation)
     agent = conversation.agent
     target = resolve(agent.organization_id, conversation.model or agent.model)
     room = Room(
@@ -158,12 +171,26 @@ def _ask(room: Room, cut: Cut, target: ResolvedModel) -> Made:
     window = min(room.window, target.info.context_window)
     asked = compaction.summary_call(room.settings, cut.mode, seen, room.tools, window)
     tool_choice = "none" if asked.tools else "auto"
-    request = ModelRequest(model=target.model, messages=asked.messages, tools=asked.tools, tool_choice=tool_choice)
+    request = ModelRequest(
+        model=target.model, messages=asked.messages, tools=asked.tools, tool_choice=tool_choice, **_fields(room, cut)
+    )
     call = ModelCall(target, request, room.context, room.abandoned)
-    for event in call.events():
-        if isinstance(event, Finished) and event.message.text.strip():
-            return Made(cut, compaction.finish_summary(room.settings, event.message.text), call.outcome)
-    raise BadInput("The model answered the request for a summary with nothing.")
+    try:
+        answers = [event.message.text for event in call.events() if isinstance(event, Finished)]
+    finally:
+        if call.outcome.cost_usd is not None:
+            room.cost_usd = (room.cost_usd or 0) + call.outcome.cost_usd
+    if not answers[0].strip():
+        raise BadInput("The model answered the request for a summary with nothing.")
+    return Made(cut, compaction.finish_summary(room.settings, answers[0]))
+
+
+def _fields(room: Room, cut: Cut) -> dict[str, Any]:
+    """The agent's own model is asked as in its steps, so that its provider's cache holds."""
+    if not compaction.is_self(cut.mode):
+        return turn.request_fields(room.settings.model_settings or {})
+    own = turn.model_settings(room.agent, room.conversation)
+    return {name: value for name, value in own.items() if name != "response_format"}
 
 
 def store(room: Room, made: Made, trigger: Trigger, run: Run | None = None) -> Row:
@@ -171,10 +198,14 @@ def store(room: Room, made: Made, trigger: Trigger, run: Run | None = None) -> R
     conversation, seen, at = room.conversation, room.history.seen, now()
     counts = (len(seen), 2 + len(seen) - made.cut.index)
     row = _summary_row(conversation, made, at)
-    row["stats"] = compaction.stats(trigger, made.cut, None, room.window, counts)
+    kept = [seen[0].tokens, room.history.view(row).tokens, *(entry.tokens for entry in seen[made.cut.index :])]
+    tokens_after = room.fixed_tokens + sum(kept)
+    row["stats"] = compaction.stats(trigger, made.cut, tokens_after, room.window, counts)
     row["run_id"] = run.pk if run else None
     with transaction.atomic():
-        if run is not None:
+        if run is None:
+            _check_idle(conversation)
+        else:
             check_fence(run)
         unchanged = Conversation.objects.filter(
             pk=conversation.pk, context_version=conversation.context_version, next_seq=conversation.next_seq
@@ -183,18 +214,28 @@ def store(room: Room, made: Made, trigger: Trigger, run: Run | None = None) -> R
             next_seq=conversation.next_seq + 1,
             context_version=conversation.context_version + 1,
             compiled_version=0,
-            context_tokens=made.cut.tokens_after,
+            context_tokens=tokens_after,
         )
         if not changed:
             raise Conflict("The conversation changed while it was being summed up: try again.")
         evicted = [entry.row["id"] for entry in seen[1 : made.cut.index]]
         Message.objects.filter(conversation=conversation, pk__in=evicted).update(in_context=False)
         insert_rows(conversation.organization_id, [row])
-        if run is not None and made.outcome.cost_usd is not None:
-            run.cost_usd = (run.cost_usd or 0) + made.outcome.cost_usd
+        if run is not None:
             Run.objects.filter(pk=run.pk).update(cost_usd=run.cost_usd)
     histories.forget(conversation.pk)
     return row
+
+
+def _check_idle(conversation: Conversation) -> None:
+    """Lock the conversation: no turn runs in it, and none can begin until the transaction ends. Raises Conflict."""
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    _refuse_while_running(conversation)
+
+
+def _refuse_while_running(conversation: Conversation) -> None:
+    if Run.objects.filter(conversation=conversation, status__in=ACTIVE).exists():
+        raise Conflict("A turn is running in this conversation: compact it afterwards.")
 
 
 def _summary_row(conversation: Conversation, made: Made, at: Any) -> Row:

@@ -109,7 +109,7 @@ def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcom
                 raise
             try:
                 work = compacting.compact(work, writer, held, trigger="context_window_exceeded")
-            except BadInput:  # there is nothing left to cut: the system prompt or the input alone is too long
+            except (BadInput, ProviderError):  # nothing left to cut, or nobody to sum it up
                 raise failure from None
     committed = commit_step(work, answer, call.outcome, _plan(work, answer))
     if not committed.overtaken:

@@ -137,7 +137,7 @@ def _turn(work: Work) -> Turn:
         rules=Rules.parse(rules),
         called=called_in(work.runs, history),
         client_tools=frozenset(tool["name"] for tool in client_tools),
-        settings=model_settings(work),
+        settings=model_settings(work.agent, work.conversation, run.identity_id),
     )
 
 
@@ -239,19 +239,26 @@ def called_in(runs: Collection[str], history: History) -> tuple[Called, ...]:
     )
 
 
-def model_settings(work: Work) -> dict[str, Any]:
-    """Fields of a ModelRequest from the wire's model_settings, the conversation's before the agent's."""
-    wire = {**work.agent.model_settings, **(work.conversation.model_settings or {})}
+def model_settings(agent: Agent, conversation: Conversation, end_user: str = "") -> dict[str, Any]:
+    """Fields of a ModelRequest: the conversation's settings before the agent's."""
+    wire = {**agent.model_settings, **(conversation.model_settings or {})}
+    found = request_fields(wire) | {
+        "response_format": agent.response_format or wire.get("response_format"),
+        "end_user": end_user or None,
+        "cache_key": conversation.pk,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def request_fields(wire: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a ModelRequest from the wire's model_settings."""
     thinking = wire.get("thinking") or {}
     found = {
         "temperature": wire.get("temperature"),
         "max_output_tokens": wire.get("max_output_tokens"),
         "reasoning_effort": (wire.get("reasoning") or {}).get("reasoning_effort") or wire.get("effort"),
         "thinking_budget": thinking.get("budget_tokens") if thinking.get("type") == "enabled" else None,
-        "response_format": work.agent.response_format or wire.get("response_format"),
         "parallel_tool_calls": wire.get("parallel_tool_calls", True),
-        "end_user": work.run.identity_id or None,
-        "cache_key": work.conversation.pk,
         "timeout_s": settings.MODEL_TIMEOUT_S,
     }
     return {name: value for name, value in found.items() if value is not None}

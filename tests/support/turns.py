@@ -140,4 +140,4 @@ def traces(run: Run | str) -> list[dict[str, Any]]:
                 request, response, _ = record.payloads(lengths)
                 rows[row["id"]] = row | {"request": request, "response": response}
     mine = [row for row in rows.values() if row["run_id"] == run_id]
-    return sorted(mine, key=lambda row: (row["created_at"], row["attempt"]))
+    return sorted(mine, key=lambda row: row["created_at"])
