@@ -31,7 +31,7 @@ def said(answer: Any) -> list[str]:
 def waiting_run(live: Live, client: Letta, agent_id: str) -> Iterator[str]:
     """A run whose model does not answer for as long as the test lasts."""
     run = client.agents.messages.create_async(agent_id, input="[[hang 30 then say late]]")
-    wait_for(lambda: client.runs.retrieve(run.id).status == "running", 10)
+    wait_for(lambda: client.runs.retrieve(run.id).status == "running", 30)
     yield run.id
     client.agents.messages.cancel(agent_id, run_ids=[run.id])
 
@@ -113,7 +113,7 @@ def test_a_failure_is_traced(live: Live, client: Letta, agent_id: str) -> None:
     with pytest.raises(APIStatusError):
         send(client, agent_id, "error 401")
     query = "SELECT error_type, is_error FROM llm_traces WHERE agent_id = %(agent_id)s"
-    assert wait_for(lambda: live.traces(query, agent_id=agent_id), 10) == [("llm_authentication", 1)]
+    assert wait_for(lambda: live.traces(query, agent_id=agent_id), 30) == [("llm_authentication", 1)]
 
 
 def test_a_failure_that_passes_is_tried_again(client: Letta, agent_id: str) -> None:
@@ -215,7 +215,7 @@ def test_an_async_send_answers_at_once_and_the_run_is_seen_to_its_end(client: Le
     edit = 'tool memory_insert {"label": "human", "new_string": "Async."} then say done'
     run = client.agents.messages.create_async(agent_id, input=f"[[{edit}]]")
     assert run.status in ("created", "running")
-    wait_for(lambda: client.runs.retrieve(run.id).status == "completed", 10)
+    wait_for(lambda: client.runs.retrieve(run.id).status == "completed", 30)
     messages = client.runs.messages.list(run.id, order="asc").items
     assert [message.message_type for message in messages] == [
         "user_message",

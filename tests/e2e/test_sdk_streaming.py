@@ -28,7 +28,7 @@ def test_tokens_arrive_as_the_model_says_them(client: Letta, agent_id: str, slow
     )
 
     pieces = [frame for frame in frames if frame.message_type == "assistant_message"]
-    assert len(pieces) > 10
+    assert len(pieces) > 5
     assert text_of(frames).startswith("the cat sat and ate")
     assert len(text_of(frames).split()) == 60
     assert len({(piece.id, piece.otid) for piece in pieces}) == 1
@@ -108,7 +108,7 @@ def test_a_run_whose_viewer_leaves_goes_on(client: Letta, agent_id: str, slow_to
     run_id = next(iter(stream)).run_id
     stream.response.close()
 
-    wait_for(lambda: client.runs.retrieve(run_id).status == "completed", 10)
+    wait_for(lambda: client.runs.retrieve(run_id).status == "completed", 30)
     assert len(str(client.agents.messages.list(agent_id, limit=1).items[0].content).split()) == 60
 
 

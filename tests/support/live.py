@@ -32,6 +32,13 @@ MODEL = "openai/gpt-4o-mini"
 EMBEDDING = "openai/text-embedding-3-small"
 REDIS_OFFSET = 32  # the databases below are those of the workers' other tests
 READY_S = 60.0
+# The commands of an installation, in one process: three would import everything three times.
+PREPARE = """
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("migrate_telemetry")
+call_command("bootstrap")
+"""
 SERVICES = {"worker": ["celery", "worker"], "beat": ["celery", "beat"], "shipper": ["shipper"], "web": ["serve"]}
 
 
@@ -88,21 +95,15 @@ class Live:
         self.extra_environment: dict[str, str] = {}
 
     def start(self) -> None:
-        with ThreadPoolExecutor() as pool:
-            migrated = pool.submit(self._migrate)
-            self.clickhouse_url = self.clickhouse.start()
-            traces = pool.submit(self.manage, "migrate_telemetry")
-            self._spawn("mock", [str(mock_script()), "--port", self.mock_url.rpartition(":")[2]])
-            for waited in (migrated, traces):
-                waited.result()
-        for name in SERVICES:
-            self.start_service(name)
-        self.wait_until_ready()
-
-    def _migrate(self) -> None:
-        self.manage("migrate", "-v", "0")
-        self.credentials = json.loads(self.manage("bootstrap").strip().splitlines()[-1])
+        self._spawn("mock", [str(mock_script()), "--port", self.mock_url.rpartition(":")[2]])
+        self.clickhouse_url = self.clickhouse.start()
+        self.start_service("web")  # it asks nobody anything until it is asked
+        self.credentials = json.loads(self.manage("shell", "-v", "0", "-c", PREPARE).strip().splitlines()[-1])
         self.key = self.credentials["api_key"]
+        for name in SERVICES:
+            if name != "web":
+                self.start_service(name)
+        self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         wait_for(lambda: get_json(f"{self.mock_url}/health"), what="the mock vendor")
