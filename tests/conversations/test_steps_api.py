@@ -18,7 +18,7 @@ from accounts.models import Project
 from agents.models import Agent
 from conversations.models import Step
 from core.time import now
-from telemetry.batches import INSERT_PAYLOADS, INSERT_TRACES
+from telemetry.batches import CREATED, INSERT_PAYLOADS, INSERT_TRACES
 from telemetry.client import connect
 from telemetry.trace import CallEnd, CallStart, end_row, start_row
 from tests.support.api import Api, Tenant
@@ -66,7 +66,7 @@ def write_call(url: str, step: Step, request: bytes = b'{"model": "demo"}', resp
     client.execute(INSERT_TRACES, [[value] for value in row], columnar=True)
     client.disconnect()
     client = connect(url, settings={"strings_as_bytes": True})
-    said = (row[0].encode(), row[1].encode(), start.created_at, *payloads)
+    said = (row[0].encode(), row[1].encode(), row[CREATED], *payloads)
     client.execute(INSERT_PAYLOADS, [[value] for value in said], columnar=True)
     client.disconnect()
     return start.id
