@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from conversations.models import Message, Run, RunStatus, Step
 from core.errors import Conflict
 from providers.clients import scripted
 from streams import publish
+from streams.publish import RunWriter
 from tests.support.api import Tenant
 from tests.support.turns import block, events, fresh, kinds, messages, rang, send, thinker, traces, turn, work
 
@@ -35,6 +37,7 @@ def in_the_middle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
                 if n == 3 and not happened:
                     happened.append(True)
                     happens()
+                    time.sleep(2 * RunWriter.INTERVAL_S)  # so that the next piece goes out, and is refused
                 yield event
 
         monkeypatch.setattr(scripted.Scripted, "stream", interrupted)
