@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from django.conf import settings
@@ -22,8 +21,6 @@ class Command(BaseCommand):
         parser.add_argument("--access-log", action="store_true", help="one line a request")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Without collectstatic (development, `manage.py up`) whitenoise takes the files from the apps themselves.
-        warnings.filterwarnings("ignore", "No directory at", UserWarning)
         run = _daphne if options["server"] == "daphne" else _uvicorn
         run(options["host"], options["port"], options["access_log"])
 
