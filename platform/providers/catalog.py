@@ -25,6 +25,7 @@ class Preset:
 
     `official_openai`: OpenAI's own dialect (max_completion_tokens, strict finish reasons, hidden reasoning).
     `reasoning_back`: wants the reasoning of earlier turns sent back as `reasoning_content`.
+    `unlisted_reasoning`: counts its reasoning in the total alone.
     """
 
     provider_type: str
@@ -36,6 +37,7 @@ class Preset:
     local: bool = False
     official_openai: bool = False
     reasoning_back: bool = False
+    unlisted_reasoning: bool = False
     context_window: int = DEFAULT_CONTEXT_WINDOW
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -163,10 +162,8 @@ class MessagesReader:
         if self._counted:
             return usage_extract.from_anthropic(self._usage)
         said = sum(len(block.text.encode()) for block in self._blocks.values())
-        guess = usage_extract.estimate(self._sent_bytes, said)
-        if not self._usage:
-            return guess
-        return replace(usage_extract.from_anthropic(self._usage), output=guess.output, reasoning=None, estimated=True)
+        counted = usage_extract.from_anthropic(self._usage) if self._usage else None
+        return usage_extract.broken_off(counted, self._sent_bytes, said)
 
     def response(self) -> dict[str, Any]:
         content = []

@@ -102,7 +102,8 @@ class OpenAIChat:
         hidden = official and is_reasoning_model(request.model) and request.reasoning_effort != "none"
         gate = None if official else TextGate(salvage=bool(request.tools))
         sent = len(self.request_body(request))
-        reader = ChatReader(request.tools, sent, hidden_reasoning=hidden, gate=gate)
+        unlisted = self._preset.unlisted_reasoning
+        reader = ChatReader(request.tools, sent, hidden_reasoning=hidden, gate=gate, unlisted_reasoning=unlisted)
         yield from said(reader, answer, self._credential.api_key)
 
     def _open(self, request: ModelRequest) -> Answer:

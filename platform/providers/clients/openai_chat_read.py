@@ -58,11 +58,18 @@ class ChatReader:
     """One answer. `feed` takes the data of one event; `finish` says what is left and the whole."""
 
     def __init__(
-        self, tools: Sequence[ToolSpec], sent_bytes: int, *, hidden_reasoning: bool, gate: TextGate | None
+        self,
+        tools: Sequence[ToolSpec],
+        sent_bytes: int,
+        *,
+        hidden_reasoning: bool,
+        gate: TextGate | None,
+        unlisted_reasoning: bool = False,
     ) -> None:
         self._tools = tools
         self._sent_bytes = sent_bytes
         self._hidden = hidden_reasoning
+        self._unlisted = unlisted_reasoning
         self._gate = gate
         self._head: dict[str, Any] = {}
         self._text: list[str] = []
@@ -213,12 +220,18 @@ class ChatReader:
         return reason
 
     def usage(self) -> Usage:
-        """As the provider counted, or estimated from what went over the wire."""
+        """As the provider counted, or estimated from what went over the wire.
+
+        Some count in every chunk: of an answer that broke off, that is no more than a beginning.
+        """
+        counted = None
         if self._usage:
-            return usage_extract.from_chat(self._usage)
+            counted = usage_extract.from_chat(self._usage, unlisted_reasoning=self._unlisted)
+            if self._reason or self.done:
+                return counted
         calls = sum(len(call.name) + sum(map(len, call.arguments)) for call in self._calls)
         said = sum(len(text.encode()) for text in (*self._text, *self._reasoning))
-        return usage_extract.estimate(self._sent_bytes, said + calls)
+        return usage_extract.broken_off(counted, self._sent_bytes, said + calls)
 
     def response(self, message: Message, reason: str | None) -> dict[str, Any]:
         """The answer as it would have come without streaming."""
