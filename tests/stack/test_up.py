@@ -13,8 +13,7 @@ import pytest
 from stack.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-# A group of its own: among the longest, so that xdist starts it early.
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), pytest.mark.xdist_group("up")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 class Installation:
