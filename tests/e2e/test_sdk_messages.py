@@ -30,7 +30,7 @@ def said(answer: Any) -> list[str]:
 @pytest.fixture
 def waiting_run(live: Live, client: Letta, agent_id: str) -> Iterator[str]:
     """A run whose model does not answer for as long as the test lasts."""
-    run = client.agents.messages.create_async(agent_id, input="[[hang 30 then say late]]")
+    run = client.agents.messages.create_async(agent_id, input="[[hang 8 then say late]]")
     wait_for(lambda: client.runs.retrieve(run.id).status == "running", 30)
     yield run.id
     client.agents.messages.cancel(agent_id, run_ids=[run.id])

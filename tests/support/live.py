@@ -185,6 +185,11 @@ class Live:
         assert answer is not None, f"the mock vendor did not answer {path}"
         return answer
 
+    def calls_seen(self) -> int:
+        """How many calls of models the vendor has answered, now that it answers none."""
+        stats = wait_for(lambda: (found := self.mock("__stats"))["open"] == 0 and found, what="no call is open")
+        return int(stats["llm_calls"])
+
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url, autocommit=True) as link:
             found = link.execute(query, values)
