@@ -27,7 +27,8 @@ def read(data_dir: Path) -> Addresses | None:
         stored = json.loads((data_dir / FILE).read_text())
     except (OSError, ValueError):
         return None
-    if not _alive(stored.pop("owner", 0)):
+    owner, began = stored.pop("owner", 0), stored.pop("owner_began", "")
+    if not _alive(owner) or started_at(owner) != began:
         return None
     known = {field.name for field in fields(Addresses)}
     return Addresses(**{name: value for name, value in stored.items() if name in known})
@@ -37,7 +38,8 @@ def write(data_dir: Path, addresses: Addresses) -> None:
     """Replaces the file whole, so that a reader never sees half of it."""
     target = data_dir / FILE
     fresh = target.with_suffix(f".{os.getpid()}")
-    write_private(fresh, json.dumps({"owner": os.getpid(), **asdict(addresses)}))
+    owner = {"owner": os.getpid(), "owner_began": started_at(os.getpid())}
+    write_private(fresh, json.dumps(owner | asdict(addresses)))
     fresh.replace(target)
 
 
@@ -50,6 +52,14 @@ def write_private(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(text)
+
+
+def started_at(pid: int) -> str:
+    """Tells a process from a later one with the same pid; "" where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _alive(pid: int) -> bool:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stack.addresses import started_at
 from stack.errors import StackError
 
 # Parts see none of the environment: no provider key, and no time zone but UTC.
@@ -103,14 +104,6 @@ class Child:
             self.process.wait()
         self.program.pid_file.unlink(missing_ok=True)
         self.process = None
-
-
-def started_at(pid: int) -> str:
-    """Tells a process from a later one with the same pid; "" where the system does not say."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
 
 
 def age(pid: int) -> float:

@@ -81,6 +81,14 @@ def test_addresses_are_found_by_other_processes_and_closed_to_other_users(stack:
     assert stack.addresses.redis_url not in repr(stack.addresses)
 
 
+def test_addresses_of_an_owner_whose_pid_went_to_another_process_count_for_nothing(tmp_path: Path) -> None:
+    addresses.write(tmp_path, addresses.Addresses(redis_url="redis://here"))
+    assert addresses.read(tmp_path) == addresses.Addresses(redis_url="redis://here")
+    stored = (tmp_path / "stack.json").read_text()
+    (tmp_path / "stack.json").write_text(stored.replace('"owner_began": "', '"owner_began": "1'))
+    assert addresses.read(tmp_path) is None
+
+
 def test_data_and_addresses_outlive_a_restart(tmp_path: Path) -> None:
     with Stack(tmp_path) as first:
         where = first.addresses

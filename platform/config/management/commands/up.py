@@ -21,7 +21,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from config import env as environment
-from stack.children import age, started_at
+from stack.addresses import started_at
+from stack.children import age
 from stack.errors import StackError
 from stack.group import Group
 from stack.model import Choice, LocalModel, Wishes
