@@ -43,13 +43,13 @@ async def follow_run(run_id: str, after: int = 0, idle_s: float = CHECK_S) -> As
                     late += 1  # the stream has more, and a busy process has not come to it yet
                     continue
                 missed = await _missed(run_id, told, retold=retold)
-                for offset, event in enumerate(missed, 1):
+                for offset, event in enumerate(missed or (), 1):
                     yield number + offset, event
                 if missed:
                     return
                 if silence == idle_s:
                     yield None
-                silence, retold = idle_s, True
+                silence, retold = (FIRST_CHECK_S if missed is None else idle_s), True
                 continue
             number, raw = waiting.result()
             waiting, late = None, 0
@@ -73,17 +73,18 @@ def _note(told: set[str] | None, event: dict[str, Any]) -> None:
 
 
 @sync_to_async
-def _missed(run_id: str, told: Collection[str] | None, *, retold: bool) -> list[dict[str, Any]]:
+def _missed(run_id: str, told: Collection[str] | None, *, retold: bool) -> list[dict[str, Any]] | None:
     """Of a run that has ended: its messages that were not told of, and its end.
 
-    `told` None: the follower began in the middle, and nobody knows which. Then the stream itself is mended first.
+    `told` None: the follower began in the middle, and nobody knows which. Then the stream itself is mended first, and
+    None says so.
     """
     try:
         run = Run.objects.filter(pk=run_id).first()
         if run is not None and run.status in ACTIVE:
             return []
         if told is None and run is not None and not retold and retelling.retell(run):
-            return []
+            return None
         stored = [] if told is None else Message.objects.filter(run_id=run_id).exclude(pk__in=told).order_by("seq")
         return [*({"type": "message_added", "message": row_of(message)} for message in stored), ended_event(run)]
     finally:

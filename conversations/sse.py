@@ -70,8 +70,9 @@ async def frames(framing: Framing, after: int = 0) -> AsyncGenerator[bytes, None
                     yield data(ping(framing.run_id, None))
                 continue
             number, event = seen
+            known = 0 if event["type"] == "run_ended" else after  # nobody who asks for more has seen the end
             frames_of = b"".join(
-                frame for place, frame in enumerate(_frames(framing, number, event)) if number * PLACES + place > after
+                frame for place, frame in enumerate(_frames(framing, number, event)) if number * PLACES + place > known
             )
             if frames_of:
                 yield frames_of

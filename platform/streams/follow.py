@@ -109,9 +109,10 @@ class Hub:
 
     async def close(self) -> None:
         """End the process's following: for a clean stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._streams.clear()
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # again, should the Redis client have swallowed it
+            await asyncio.wait({self._task}, timeout=0.1)
         await self._reader.aclose()
         await self._control.aclose()
 

@@ -177,7 +177,7 @@ class RunWriter:
             return self.AGAIN_S if self._unwritten else 0.0
 
     def close(self, wait_s: float = 5.0) -> None:
-        """Put out what waits; while Redis is away, try for `wait_s` seconds."""
+        """Put out what waits; while Redis is away, wait for `wait_s` seconds, then leave it to the flusher."""
         deadline = time.monotonic() + wait_s
         while True:
             with self._lock:
@@ -187,7 +187,8 @@ class RunWriter:
             if not left:
                 return
             if time.monotonic() > deadline:
-                log.warning("%s: %d events were not published, Redis does not answer", self.run_id, left)
+                log.warning("%s: %d events are not published yet, Redis does not answer", self.run_id, left)
+                _flusher().expect(self)
                 return
             time.sleep(0.1)
 
