@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from providers.catalog import preset_of
 from providers.usage import Usage
 
 Raw = Mapping[str, Any]
@@ -139,26 +140,29 @@ def from_anthropic(raw: Raw) -> Usage:
 def from_google(raw: Raw) -> Usage:
     """`usageMetadata`: the prompt includes what was cached, not what tools put into it; thoughts lie beside the answer.
 
-    A field that is zero is left out.
+    A field that is zero is left out. Where the total says that the thoughts lie within the answer, they do.
     """
-    prompt = _int(raw, "promptTokenCount") or 0
+    own = _int(raw, "promptTokenCount") or 0
+    prompt = own + (_int(raw, "toolUsePromptTokenCount") or 0)
     cached = _int(raw, "cachedContentTokenCount")
     thoughts = _int(raw, "thoughtsTokenCount")
-    said = (_int(raw, "candidatesTokenCount") or 0) + (thoughts or 0)
-    by_tools = _int(raw, "toolUsePromptTokenCount") or 0
-    return _split(prompt + by_tools, None if cached is None else min(cached, prompt), None, said, thoughts)
+    said = _int(raw, "candidatesTokenCount") or 0
+    if _int(raw, "totalTokenCount") != prompt + said:
+        said += thoughts or 0
+    return _split(prompt, None if cached is None else min(cached, own), None, said, thoughts)
 
 
 _READERS: dict[str, Callable[[Raw], Usage]] = {
-    "openai_chat": from_chat,
     "openai_responses": from_responses,
     "anthropic": from_anthropic,
     "google": from_google,
 }
 
 
-def extract(dialect: str, raw: Raw) -> Usage:
-    """The buckets of a usage object. Raises KeyError for an unknown dialect."""
+def extract(provider_type: str, dialect: str, raw: Raw) -> Usage:
+    """The buckets of a stored usage object. Raises KeyError for an unknown dialect."""
+    if dialect == "openai_chat":
+        return from_chat(raw, unlisted_reasoning=preset_of(provider_type).unlisted_reasoning)
     return _READERS[dialect](raw)
 
 
