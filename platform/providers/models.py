@@ -48,28 +48,39 @@ class Provider(OrganizationModel):
         return f"{self.name} ({self.fingerprint or 'no key'})"
 
 
-def _per_million(help_text: str, *, required: bool = False) -> models.DecimalField[Decimal | None, Decimal | None]:
+def _per_million(help_text: str) -> models.DecimalField[Decimal | None, Decimal | None]:
     return models.DecimalField(
         max_digits=14,
         decimal_places=6,
-        null=not required,
-        blank=not required,
+        null=True,
+        blank=True,
         validators=[MinValueValidator(0)],
         help_text=help_text,
     )
 
 
 class PriceOverride(OrganizationModel):
-    """What an organization pays for a model: USD per million tokens, by bucket, while valid."""
+    """What an organization pays for a model while valid: USD per million tokens by bucket, or a factor, or both.
+
+    Without `input`, the factor is a discount (0.9) or a margin (1.15) on what the calls cost otherwise.
+    """
 
     id = PrefixedIdField(prefix="price", primary_key=True)
     provider_type = models.CharField(max_length=40, blank=True, help_text="Empty: any provider.")
     model = models.CharField(max_length=200, help_text="The vendor's name of the model; * stands for anything.")
-    input = _per_million("USD per million tokens of uncached input", required=True)
-    output = _per_million("USD per million tokens of output", required=True)
+    input = _per_million("USD per million tokens of uncached input. Empty: the published prices, times the factor")
+    output = _per_million("USD per million tokens of output. Empty: for models without any (embeddings)")
     cache_read = _per_million("Empty: as input")
     cache_write_5m = _per_million("Empty: as input")
     cache_write_1h = _per_million("Empty: as a 5 minute write")
+    factor = models.DecimalField(
+        max_digits=9,
+        decimal_places=6,
+        default=Decimal(1),
+        blank=True,
+        validators=[MinValueValidator(0)],
+        help_text="The cost is multiplied by it: 0.9 is a discount of a tenth, 1.15 a margin of 15 %.",
+    )
     valid_from = models.DateTimeField(null=True, blank=True)
     valid_to = models.DateTimeField(null=True, blank=True)
 
@@ -80,17 +91,20 @@ class PriceOverride(OrganizationModel):
         return f"{self.provider_type or 'any'}/{self.model}"
 
     def as_override(self) -> Override:
-        rates = Rates(
-            input=self.input or Decimal(0),
-            output=self.output,
-            cache_read=self.cache_read,
-            cache_write_5m=self.cache_write_5m,
-            cache_write_1h=self.cache_write_1h,
-        )
+        rates = None
+        if self.input is not None:
+            rates = Rates(
+                input=self.input,
+                output=self.output,
+                cache_read=self.cache_read,
+                cache_write_5m=self.cache_write_5m,
+                cache_write_1h=self.cache_write_1h,
+            )
         return Override(
             provider_type=self.provider_type,
             model=self.model,
             rates=rates,
+            factor=self.factor,
             valid_from=self.valid_from and self.valid_from.astimezone(UTC),
             valid_to=self.valid_to and self.valid_to.astimezone(UTC),
         )
