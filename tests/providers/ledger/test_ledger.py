@@ -7,22 +7,24 @@ what must come of it. The expected cost was worked out from the figures beside i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import genai_prices
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import usage_extract
-from providers.catalog import preset_of
+from providers.catalog import preset_of, price_provider
 from providers.clients.anthropic_read import MessagesReader
 from providers.clients.openai_chat_read import ChatReader
 from providers.clients.openai_responses_read import ResponsesReader
+from providers.clients.reading import Reader
 from providers.pricing import Price, Purchase, price
 from providers.usage import Usage
 
@@ -121,8 +123,40 @@ def test_the_unit_prices_used_are_those_of_the_case_and_give_its_cost(case: Case
     write = rates["cache_write_5m"] or rates["input"]
     instead = {"cache_read": rates["input"], "cache_write_5m": rates["input"], "cache_write_1h": write, "output": 0}
     tokens = case["expected"]["buckets"]
-    cost = sum((tokens[name] or 0) * (rates[name] or instead.get(name, 0)) for name in BUCKETS)
+    parts = [Decimal(tokens[name] or 0) * Decimal(rates[name] or instead.get(name) or 0) for name in BUCKETS]
+    cost = sum(parts, Decimal(0))
     assert cost / 1_000_000 == Decimal(case["expected"]["cost_usd"])
+
+
+# Where data/price_rules.json knows more than the package.
+RULED = {
+    "anthropic: long on Claude Sonnet 4, by our own rule",
+    "anthropic: batch on an older model, by our own rule",
+    "anthropic: kept in the US",
+}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "rates" in case["expected"]], ids=named)
+def test_the_price_lists_own_calculator_agrees_wherever_no_rule_of_ours_says_more(case: Case) -> None:
+    tokens = {name: count or 0 for name, count in case["expected"]["buckets"].items()}
+    written = tokens["cache_write_5m"] + tokens["cache_write_1h"]
+    usage = genai_prices.Usage(
+        input_tokens=tokens["input"] + tokens["cache_read"] + written,
+        cache_read_tokens=tokens["cache_read"] or None,
+        cache_write_tokens=written or None,
+        cache_write_1h_tokens=tokens["cache_write_1h"] or None,
+        output_tokens=tokens["output"],
+    )
+    tier = usage_extract.terms(case["provider_type"], case["response"]).service_tier
+    theirs = genai_prices.calc_price(
+        usage,
+        model_ref=case["model"],
+        provider_id=price_provider(case["provider_type"]),
+        genai_request_timestamp=datetime.fromisoformat(case["at"]),
+        price_context={"processing": "batch"} if tier == "batch" else {"service_tier": tier} if tier else None,
+    )
+    agrees = theirs.total_price == Decimal(case["expected"]["cost_usd"])
+    assert agrees is (named(case) not in RULED)
 
 
 @every_stream
@@ -130,14 +164,14 @@ def test_a_stream_counts_what_the_whole_answer_counts(case: Case) -> None:
     broken = case.get("broken_off")
     sent = broken["sent_bytes"] if broken else 0
     unlisted = preset_of(case["provider_type"]).unlisted_reasoning
-    readers = {
+    readers: dict[str, Callable[[], Reader]] = {
         "openai_chat": lambda: ChatReader((), sent, hidden_reasoning=False, gate=None, unlisted_reasoning=unlisted),
         "openai_responses": lambda: ResponsesReader(sent),
         "anthropic": lambda: MessagesReader(sent),
     }
     reader = readers[case["dialect"]]()
     for event in case["stream"]:
-        reader.feed(orjson.dumps(event))
+        reader.feed(orjson.dumps(event), "")
     usage, response = reader.so_far()
     assert usage == expected_usage(case)
     if not broken:
@@ -168,7 +202,7 @@ DETAILS = {
     "output_tokens_details": ("reasoning_tokens", "thinking_tokens"),
     "cache_creation": ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"),
 }
-odd = st.none() | counts | st.booleans() | st.floats() | st.text(max_size=3) | st.just([])
+odd: st.SearchStrategy[Any] = st.none() | counts | st.booleans() | st.floats() | st.text(max_size=3) | st.just([])
 
 
 def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
