@@ -17,7 +17,7 @@ from django.conf import settings
 
 from core.db import release_connection
 from core.time import now
-from providers import embeddings, pricing
+from providers import embeddings, pricing, usage_extract
 from providers.clients.base import client_for
 from providers.errors import ProviderError
 from providers.events import Finished, ModelEvent
@@ -32,6 +32,7 @@ BACKOFF_S = 0.5
 MAX_BACKOFF_S = 20.0
 BYTES_PER_TOKEN = 4
 NOT_BILLED = "not_billed"
+LISTED_TERMS = usage_extract.Terms()
 
 
 class Abandoned(Exception):
@@ -130,7 +131,8 @@ class ModelCall:
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
         outcome.usage = answer.usage
-        price = _price(self.target, answer.usage, self.context.organization_id)
+        terms = usage_extract.terms(self.target.credential.provider_type, answer.response)
+        price = _price(self.target, answer.usage, self.context.organization_id, terms)
         outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
         note_use(self.target.provider_id)
         if trace is not None:
@@ -196,8 +198,18 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterato
     trace.finish(_end(outcome, response_json=b"{}"))
 
 
-def _price(target: ResolvedModel, usage: Usage, organization_id: str) -> pricing.Price:
-    bought = pricing.Purchase(provider_type=target.credential.provider_type, model=target.model, at=now())
+def _price(
+    target: ResolvedModel, usage: Usage, organization_id: str, terms: usage_extract.Terms = LISTED_TERMS
+) -> pricing.Price:
+    """`terms`: what the answer says of its tier, its region and its own cost."""
+    bought = pricing.Purchase(
+        provider_type=target.credential.provider_type,
+        model=target.model,
+        at=now(),
+        service_tier=terms.service_tier,
+        region=terms.region,
+        given_cost_usd=terms.given_cost_usd,
+    )
     return pricing.price(usage, bought, price_overrides(organization_id))
 
 

@@ -27,7 +27,6 @@ READS_ENVIRONMENT = {
     "manage.py": "names the settings module, as Django's own manage.py does",
     "platform/config/asgi.py": "names the settings module for servers that start here",
     "platform/config/celery.py": "names the settings module for `celery -A config`",
-    "platform/stack/fetch.py": "hands the user's proxy and index settings on to pip",
 }
 PRINTS = {
     "platform/stack/terminal.py": "it is the terminal",

@@ -10,6 +10,8 @@ from celery import Celery
 from celery.signals import worker_ready, worker_shutdown
 from django.conf import settings
 
+from core.threads import favour_latency
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("perennial")
@@ -27,6 +29,7 @@ def _warm_up(**_: Any) -> None:
     """Pay for imports, prices and model lists before the first run has to."""
     from providers.resolve import warm_up
 
+    favour_latency()
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
 
 

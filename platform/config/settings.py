@@ -87,6 +87,7 @@ def _database(url: str) -> dict[str, Any]:
         "PORT": str(parts.port or query.pop("port", "") or ""),
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": False,
+        # Statements are bound and prepared by the server: planned once per connection, not at every call.
         "OPTIONS": {"pool": pool, "server_side_binding": True, "prepare_threshold": 3, **query},
     }
 

@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from core.threads import favour_latency
+
 GRACE_SECONDS = 5  # open streams get this long when the server is told to stop
 PING_SECONDS = 25  # a websocket's client that does not answer for so long is gone
 
@@ -21,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--access-log", action="store_true", help="one line a request")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        favour_latency()
         run = _daphne if options["server"] == "daphne" else _uvicorn
         run(options["host"], options["port"], options["access_log"])
 
