@@ -32,10 +32,10 @@ ASKED = ModelRequest(model="gpt-4o-mini", messages=(Message("user", (TextPart("H
 USAGE = Usage(input=1000, cache_read=200, output=100)
 
 
-def says(*words: str, usage: Usage = USAGE) -> Attempt:
+def says(*words: str, usage: Usage = USAGE, **said: Any) -> Attempt:
     def stream() -> Iterator[ModelEvent]:
         yield from map(TextDelta, words)
-        yield Finished(Message("assistant", (TextPart("".join(words)),)), "stop", usage, {"id": "r-1"})
+        yield Finished(Message("assistant", (TextPart("".join(words)),)), "stop", usage, {"id": "r-1", **said})
 
     return stream
 
@@ -171,6 +171,14 @@ def test_an_answer_is_priced_and_written_down_with_whose_it_is(client: Double, a
     assert {name: trace[name] for name in expected} == expected
     assert json.loads(trace["request"])["messages"] == ["Hello"]
     assert json.loads(trace["response"]) == {"id": "r-1"}
+
+
+def test_an_answer_is_priced_on_the_terms_that_it_names(client: Double, tenant: Tenant) -> None:
+    client.attempts = [says("Hi", service_tier="batch"), says("Hi", service_tier="default")]
+    batch, standard = Asking(tenant).call(), Asking(tenant).call()
+    assert text_of(batch) == text_of(standard) == "Hi"
+    assert standard.outcome.cost_usd == Decimal("0.000225")
+    assert batch.outcome.cost_usd == Decimal("0.00012")  # half, but for what the cache gave, which costs the same
 
 
 def test_what_may_help_is_tried_again_and_each_attempt_is_written_down(client: Double, asking: Asking) -> None:
