@@ -95,7 +95,9 @@ def _end_waiting(request: Row) -> None:
     waiting.update(status=RunStatus.COMPLETED)
 
 
-def _ending(work: Work, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
+def _ending(
+    work: Work, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]
+) -> tuple[str | None, RunStatus | None]:
     """A rule may end the turn with these calls, as it may with any; not where more was said to the agent."""
     offered = [tool.name for tool in work.turn.tools]
     if any(item.conflict for item in planned):

@@ -187,6 +187,20 @@ def test_a_stale_commit_is_refused_whole(tenant: Tenant) -> None:
     is_whole(tenant, work(run))
 
 
+def test_a_stale_answer_is_refused_though_it_called_no_tool(tenant: Tenant) -> None:
+    """Its messages would take the places of those that another worker has stored."""
+    run = send(tenant, thinker(tenant), "[[say Hi]]")
+    claim = lease.claim(run.pk)
+    assert claim is not None
+    stale = runner.turn.load(claim.run)
+    lose(run)
+    runner.advance(run.pk)
+    with pytest.raises(commit.LeaseLost):
+        runner._step(stale, lease.Lease(run.pk, claim.run.fence), RunWriter("run-nobody", 9))
+    assert messages(run.conversation) == [("user", "[[say Hi]]"), ("assistant", "Hi")]
+    assert Run.objects.get(pk=run.pk).status == RunStatus.COMPLETED
+
+
 def test_a_stale_failure_changes_nothing(tenant: Tenant) -> None:
     run = send(tenant, thinker(tenant), SCRIPT)
     claim = lease.claim(run.pk)
