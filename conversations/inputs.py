@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from agents.tools.arguments import clean
+from agents.tools.arguments import clean_all
 from conversations.schemas.base import MessageType
 from core.errors import BadInput
 from core.ids import new_id
@@ -140,6 +140,11 @@ class SendBody(_Body):
     assistant_message_tool_name: str = "send_message"
     assistant_message_tool_kwarg: str = "message"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        return clean_all(value)
+
     @model_validator(mode="after")
     def _one_source(self) -> SendBody:
         if (self.messages is None) == (self.input is None):
@@ -216,7 +221,7 @@ def _tool_return(item: ClientToolReturn) -> dict[str, Any]:
     found = item.model_dump()
     if not isinstance(item.tool_return, str):
         found["tool_return"] = "".join(part.text for part in item.tool_return)
-    return found | {"tool_return": clean(found["tool_return"])}
+    return found
 
 
 def _message(sent: MessageCreate) -> dict[str, Any]:
@@ -234,12 +239,12 @@ def _message(sent: MessageCreate) -> dict[str, Any]:
 
 def _parts(content: Content) -> list[dict[str, Any]]:
     if isinstance(content, str):
-        return [{"type": "text", "text": clean(content)}]
+        return [{"type": "text", "text": content}]
     return [_image(part.source) if isinstance(part, ImageContent) else _text(part) for part in content]
 
 
 def _text(part: TextContent) -> dict[str, Any]:
-    return {"type": "text", "text": clean(part.text)}
+    return {"type": "text", "text": part.text}
 
 
 def _image(source: Base64Image | UrlImage) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from agents.context import from_part
-from agents.tools.arguments import clean
+from agents.tools.arguments import clean_all
 from conversations.models import Conversation, Message
 from core.ids import new_id
 from core.time import to_seconds
@@ -81,12 +81,7 @@ def dated(row: Row) -> Row:
 def answer_to_json(message: ModelMessage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(content, tool_calls) columns of what a model said."""
     content = [from_part(part) for part in message.content]
-    return cleaned(content), cleaned([asdict(call) for call in message.tool_calls])
-
-
-def cleaned(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without what PostgreSQL cannot hold, wherever a model or a caller put it."""
-    return [{name: clean(v) if isinstance(v, str) else v for name, v in value.items()} for value in values]
+    return clean_all(content), clean_all([asdict(call) for call in message.tool_calls])
 
 
 def searchable(content: Sequence[dict[str, Any]], tool_returns: Sequence[dict[str, Any]] = ()) -> str:

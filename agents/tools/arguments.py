@@ -56,21 +56,24 @@ def _parsed(name: str, arguments: str) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise ToolError(f"{name}(): the arguments must be one JSON object, not {type(value).__name__}.")
-    return _clean(value) if "\\u" in arguments or "\x00" in arguments else value
+    return dict(clean_all(value)) if "\\u" in arguments or "\x00" in arguments else value
 
 
 def clean(text: str) -> str:
     """Without what PostgreSQL and UTF-8 cannot hold: NUL and lone surrogates."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _clean(value: Any) -> Any:
+def clean_all(value: Any) -> Any:
+    """Every text in a JSON value, cleaned."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
-        return [_clean(item) for item in value]
+        return [clean_all(item) for item in value]
     if isinstance(value, dict):
-        return {clean(key): _clean(item) for key, item in value.items()}
+        return {clean_all(key): clean_all(item) for key, item in value.items()}
     return value
 
 

@@ -12,6 +12,9 @@ from pytest_django import DjangoAssertNumQueries
 from agents.models import Agent
 from conversations import runner
 from conversations.models import Message, Run, RunStatus, Step
+from conversations.rows import answer_to_json
+from providers.types import Message as ModelMessage
+from providers.types import TextPart, ToolCall
 from tests.support.api import Tenant
 from tests.support.turns import (
     block,
@@ -208,9 +211,12 @@ def test_an_old_agent_speaks_by_a_tool_and_reads_packed_messages(tenant: Tenant)
 
 def test_characters_that_no_database_holds_do_no_harm(tenant: Tenant) -> None:
     conversation = thinker(tenant)
-    run = turn(tenant, conversation, "a\x00b [[say c\x00d\ud800]]")
+    sent = [{"role": "user", "content": "a\x00b\ud800 é", "name": "A\x00", "otid": "o\x00", "sender_id": "s\x00"}]
+    run = turn(tenant, conversation, sent, override_system="Say \x00.")
     assert run.status == RunStatus.COMPLETED
-    assert messages(conversation)[1] == ("assistant", "c\ufffdd?")
+    assert messages(conversation)[0] == ("user", "a\ufffdb? é")
+    said = answer_to_json(ModelMessage("assistant", (TextPart("c\x00d"),), (ToolCall("\x00", "f", "\ud800"),)))
+    assert said == ([{"type": "text", "text": "c\ufffdd"}], [{"id": "\ufffd", "name": "f", "arguments": "?"}])
 
 
 def test_the_bell_is_rung_once_for_each_step_that_follows(tenant: Tenant) -> None:
