@@ -95,11 +95,10 @@ def test_an_unknown_model_is_refused_and_those_that_exist_are_named(tenant: Tena
     assert not Run.objects.filter(conversation=conversation).exists()
 
 
-def test_what_no_database_holds_is_replaced_at_the_door(tenant: Tenant, api: Api) -> None:
-    conversation = thinker(tenant)
-    run = api.post(f"/agents/{conversation.agent_id}/messages/async", {"messages": [said("a\x00b", name="A\x00")]}).ok()
-    [row] = Run.objects.get(pk=run["id"]).input
-    assert (row["content"][0]["text"], row["name"]) == ("a\ufffdb", "A\ufffd")
+def test_what_no_database_holds_is_replaced_in_a_body_from_anywhere() -> None:
+    """The API refuses it before; a websocket's command has no other door than this."""
+    [row] = rows_of(body(messages=[said("a\x00b", name="A\x00", otid="\ud800")]))
+    assert (row["content"][0]["text"], row["name"], row["otid"]) == ("a\ufffdb", "A\ufffd", "?")
 
 
 # Known again
