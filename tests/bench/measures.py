@@ -13,6 +13,7 @@ from typing import Any
 from tests.bench.client import Link, median_ms
 
 TOKENS = 2_000
+SETTLE_S = 5
 MEMORY = '[[tool memory_insert {"label": "human", "new_string": "Likes tea."} then say Noted]]'
 BLOCKS = [{"label": "human", "value": "Name: Ada.", "limit": 1_000_000}, {"label": "persona", "value": "I am Sam."}]
 
@@ -130,7 +131,10 @@ class Bench:
         return [Figure(name, "ms", median_ms(call, times), wanted, was) for name, wanted, was, call in calls]
 
     def flatness(self, times: int) -> list[Figure]:
-        """A message at 10 and at 1,000 messages of history, each beyond the mock given as much."""
+        """A message at 10 and at 1,000 messages of history, each beyond the mock given as much.
+
+        The 500 turns that fill the history leave traces to ship and parts to merge: they are let finish first.
+        """
         link = self.link()
         agent = self.agent(link)
         path = f"/v1/agents/{agent}/messages"
@@ -145,6 +149,7 @@ class Bench:
         while len(link.call("GET", f"/v1/agents/{agent}")["message_ids"]) < 1000:
             for _ in range(25):
                 message()
+        time.sleep(SETTLE_S)
         at_1000 = median_ms(message, times, warm_up=0)
         mock_10 = self.mock_ms("[[say reply]]", times, 10)
         mock_1000 = self.mock_ms("[[say reply]]", times, 1000)

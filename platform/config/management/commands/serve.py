@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from core.threads import favour_latency
 
 GRACE_SECONDS = 5  # open streams get this long when the server is told to stop
+KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies keep an idle connection, so that they close it first
 PING_SECONDS = 25  # a websocket's client that does not answer for so long is gone
 
 
@@ -49,6 +50,7 @@ def _uvicorn(host: str, port: int, access_log: bool) -> None:
         access_log=access_log,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 
