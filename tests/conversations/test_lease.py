@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from django.db import connections
 
 from conversations import commit, doorbell, lease, runner, tasks
 from conversations import history as histories
@@ -18,11 +17,11 @@ from conversations.retelling import retell
 from core.time import now
 from providers.clients import scripted
 from streams.publish import RunWriter
-from tests.support.api import Tenant, make_tenant
+from tests.support.api import Tenant
+from tests.support.elsewhere import closing, elsewhere
 from tests.support.turns import block, events, kinds, lose, messages, rang, send, thinker, traces, turn, work
 
 pytestmark = pytest.mark.usefixtures("redis")
-T = TypeVar("T")
 SCRIPT = '[[tool memory_insert {"label": "human", "new_string": "Name: Ada"} then say Nice name]]'
 
 
@@ -254,27 +253,6 @@ def test_the_sweep_rings_for_the_silent_alone(tenant: Tenant) -> None:
 # With workers that see each other's commits
 
 
-@pytest.fixture
-def committed(db: None) -> Iterator[Tenant]:
-    """An organization that other connections see: the test's own transaction never ends."""
-    tenant = elsewhere(lambda: make_tenant("committed"))
-    yield tenant
-    elsewhere(tenant.organization.delete)
-    elsewhere(tenant.user.delete)
-
-
-def elsewhere(do: Callable[[], T]) -> T:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_closing, do).result(30)
-
-
-def _closing(do: Callable[[], T]) -> T:
-    try:
-        return do()
-    finally:
-        connections.close_all()
-
-
 def test_of_many_workers_one_wins_each_step(committed: Tenant) -> None:
     run = elsewhere(lambda: send(committed, thinker(committed), SCRIPT))
     start = threading.Barrier(6)
@@ -285,7 +263,7 @@ def test_of_many_workers_one_wins_each_step(committed: Tenant) -> None:
             runner.advance(run.pk)
 
     with ThreadPoolExecutor(6) as pool:
-        for done in [pool.submit(_closing, worker) for _ in range(6)]:
+        for done in [pool.submit(closing, worker) for _ in range(6)]:
             done.result(30)
     elsewhere(lambda: is_whole(committed, run))
     assert elsewhere(lambda: Run.objects.get(pk=run.pk).fence) == 2

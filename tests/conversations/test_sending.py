@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from django.db import connections
 from pydantic import ValidationError
 
 from conversations import actions
@@ -26,11 +25,11 @@ from conversations.inputs import (
 )
 from conversations.models import Message, Run, RunStatus
 from core.errors import BadInput, Conflict
-from tests.support.api import Api, Tenant, make_tenant
+from tests.support.api import Api, Tenant
+from tests.support.elsewhere import closing, elsewhere
 from tests.support.turns import messages, rang, send, sending, thinker, turn, work
 
 pytestmark = pytest.mark.usefixtures("redis")
-T = TypeVar("T")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -137,26 +136,6 @@ def test_messages_without_otids_are_never_the_same(tenant: Tenant) -> None:
     assert len(set(otids)) == 2
 
 
-@pytest.fixture
-def committed(db: None) -> Iterator[Tenant]:
-    tenant = elsewhere(lambda: make_tenant("sending"))
-    yield tenant
-    elsewhere(tenant.organization.delete)
-    elsewhere(tenant.user.delete)
-
-
-def elsewhere(do: Callable[[], T]) -> T:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(_closing, do).result(30)
-
-
-def _closing(do: Callable[[], T]) -> T:
-    try:
-        return do()
-    finally:
-        connections.close_all()
-
-
 @pytest.mark.parametrize("otid", [None, "o-1"], ids=["different sends", "one send, repeated"])
 def test_of_many_at_once_one_is_let_in(committed: Tenant, otid: str | None) -> None:
     conversation = elsewhere(lambda: thinker(committed))
@@ -170,7 +149,7 @@ def test_of_many_at_once_one_is_let_in(committed: Tenant, otid: str | None) -> N
             return refused
 
     with ThreadPoolExecutor(6) as pool:
-        found = [future.result(30) for future in [pool.submit(_closing, sender) for _ in range(6)]]
+        found = [future.result(30) for future in [pool.submit(closing, sender) for _ in range(6)]]
     started = [each for each in found if isinstance(each, Started)]
     assert sum(each.fresh for each in started) == 1
     assert len({each.run.pk for each in started}) == 1
