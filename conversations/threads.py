@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.postgres.search import SearchRank, SearchVector
 from django.db import connection, transaction
+from django.db.models import F
 
 from accounts.access import Caller
 from agents.context import compile_system_prompt
@@ -141,8 +142,8 @@ def recompile_conversation(conversation: Conversation, agent: Agent, *, dry_run:
 
 
 def _new_context(conversation: Conversation, **more: Any) -> None:
-    version = conversation.context_version + 1
-    Conversation.objects.filter(pk=conversation.pk).update(context_version=version, **more)
+    """Counted by the database: a turn may have raised it since the row was read."""
+    Conversation.objects.filter(pk=conversation.pk).update(context_version=F("context_version") + 1, **more)
 
 
 def _default_of(agent: Agent) -> Conversation:
