@@ -148,3 +148,26 @@ class ApiKey(OrganizationModel):
 
 def hash_key(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class AuditEntry(OrganizationModel):
+    """What somebody did that others must be able to trust later: who, to what, from what to what. Never changed."""
+
+    id = PrefixedIdField(prefix="audit", primary_key=True)
+    actor_id = models.CharField(max_length=60, blank=True, help_text="A user or an API key; empty: a scheduled job.")
+    action = models.CharField(max_length=60, help_text="noun.verb: budget.raise, prices.reprice …")
+    target = models.CharField(max_length=200, blank=True, help_text="The id of what it was done to.")
+    before = models.JSONField(null=True, blank=True)
+    after = models.JSONField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=["organization", "-created_at", "id"], name="accounts_au_organiz_list"),
+            models.Index(fields=["organization", "target", "-created_at"], name="accounts_au_organiz_target"),
+        ]
+        verbose_name_plural = "audit entries"
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}".strip()

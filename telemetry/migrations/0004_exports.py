@@ -1,0 +1,7 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("telemetry", "0003_alerts")]
+
+    operations = []
