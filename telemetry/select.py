@@ -44,6 +44,15 @@ class Sums:
         return self.latency_ms_sum / self.calls if self.calls else None
 
     @property
+    def cache_hit_rate(self) -> float | None:
+        """Of the prompts' tokens, the part that was read from a cache."""
+        return self.cached_input_tokens / self.prompt_tokens if self.prompt_tokens else None
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.errors / self.calls if self.calls else None
+
+    @property
     def mean_ttft_ms(self) -> float | None:
         return self.ttft_ms_sum / self.ttft_calls if self.ttft_calls else None
 
@@ -63,8 +72,14 @@ def select(name: str, organization_id: str | None, **params: Any) -> Sequence[Se
 
 
 @cache
+def file(name: str) -> str:
+    """The SQL of that name, its constants not filled in."""
+    return (SQL / f"{name}.sql").read_text()
+
+
+@cache
 def _sql(name: str, everyone: bool) -> str:
-    text = (SQL / f"{name}.sql").read_text()
+    text = file(name)
     table = "u" if "AS u\n" in text else "t"
     constants = {
         "{scope}": "1" if everyone else f"{table}.organization_id = {{org:String}}",

@@ -1,0 +1,56 @@
+"""What usage can be asked by: one name each, and how it is read from a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """`column` of the tables, "" stands for "none"; a list's values count once each. Flags read "true" and "false"."""
+
+    name: str
+    label: str
+    column: str
+    is_list: bool = False
+    is_flag: bool = False
+
+    @property
+    def value(self) -> str:
+        """As SQL, of a table called t."""
+        if self.is_list:
+            distinct = f"arrayDistinct(t.{self.column})"
+            return f"arrayJoin(if(empty({distinct}), [''], {distinct}))"
+        if self.is_flag:
+            return f"if(t.{self.column} = 1, 'true', 'false')"
+        return f"toString(t.{self.column})"
+
+    def condition(self, parameter: str) -> str:
+        """As SQL: one of the values of the parameter, which the server binds."""
+        values = f"{{{parameter}:Array(String)}}"
+        if self.is_list:
+            return f"if(has({values}, '') AND empty(t.{self.column}), 1, hasAny(t.{self.column}, {values}))"
+        return f"{self.value if self.is_flag else f't.{self.column}'} IN {values}"
+
+
+_ALL = (
+    Dimension("organization", "Organization", "organization_id"),
+    Dimension("project", "Project", "project_id"),
+    Dimension("agent", "Agent", "agent_id"),
+    Dimension("tag", "Tag", "agent_tags", is_list=True),
+    Dimension("model", "Model", "model"),
+    Dimension("provider", "Provider", "provider"),
+    Dimension("provider_name", "Provider's name", "provider_name"),
+    Dimension("provider_key", "Provider key", "provider_key_id"),
+    Dimension("api_key", "API key", "api_key_id"),
+    Dimension("end_user", "End user", "identity_id"),
+    Dimension("call_type", "Call type", "call_type"),
+    Dimension("is_byok", "BYOK", "is_byok", is_flag=True),
+    Dimension("error_type", "Error type", "error_type"),
+    Dimension("price_source", "Price source", "price_source"),
+    Dimension("finish_reason", "Finish reason", "finish_reason"),
+    Dimension("plan", "Billing plan", "billing_plan_type"),
+    Dimension("customer", "Billed customer", "billing_customer_id"),
+    Dimension("conversation", "Conversation", "conversation_id"),
+)
+DIMENSIONS = {dimension.name: dimension for dimension in _ALL}
