@@ -5,7 +5,8 @@ A segment belongs to one process at a time and says by its suffix what state it 
     NAME.open   being written; its writer holds a flock on it, so a free lock means that the writer is dead
     NAME.seg    complete: every record in it that is an end can be shipped
     NAME.dead   the last segment of a dead writer: its starts without an end are calls that were lost
-    NAME.pos    the ranges of NAME that were sent, the last of them perhaps without success
+    NAME.BACKEND.pos    the ranges of NAME that were sent to that back end, the last of them perhaps without success
+    NAME.BACKEND.done   that back end has taken all of NAME, and others have not yet
 
 NAME is `<created, ms>-<writer>-<sequence>`: a writer is named by chance, never by its pid, which the system recycles.
 A record is u32 length, u32 crc32, then as many bytes: u32 header length, header (JSON), payloads as they are.
@@ -28,7 +29,7 @@ import orjson
 
 from telemetry.trace import dump
 
-OPEN, SEALED, DEAD, POSITION = ".open", ".seg", ".dead", ".pos"
+OPEN, SEALED, DEAD, POSITION, DONE = ".open", ".seg", ".dead", ".pos", ".done"
 DRAFT = ".draft"
 START, END = "s", "e"
 
@@ -43,6 +44,16 @@ def new_writer() -> str:
 
 def new_name(writer: str, sequence: int) -> str:
     return f"{time.time_ns() // 1_000_000:013d}-{writer}-{sequence:08d}"
+
+
+def name_of(path: Path) -> str:
+    """NAME, of any file about it."""
+    return path.name.partition(".")[0]
+
+
+def mark_of(segment: Path, backend: str) -> Path:
+    """The file that says that this back end has taken all of the segment."""
+    return segment.with_suffix(f".{backend}{DONE}")
 
 
 def writer_of(name: str) -> str:
@@ -155,13 +166,13 @@ def listed(directory: Path, *suffixes: str) -> list[Path]:
 
 
 class Positions:
-    """The ranges of one segment that were planned, in a file beside it: written before a range is sent.
+    """The ranges of one segment that were planned for one back end, in a file beside it: written before one is sent.
 
-    After a crash the last one is sent again, the same to the byte and with the same token, so that ClickHouse can tell.
+    After a crash the last one is sent again, the same to the byte and under the same name, so that who has it can tell.
     """
 
-    def __init__(self, segment: Path) -> None:
-        self.path = segment.with_suffix(POSITION)
+    def __init__(self, segment: Path, backend: str) -> None:
+        self.path = segment.with_suffix(f".{backend}{POSITION}")
 
     def last(self) -> tuple[int, int] | None:
         try:

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from telemetry.batches import CREATED, ID, ORGANIZATION, TRACES, Batch, Inserter, away_on_error
+from telemetry.batches import CREATED, ID, ORGANIZATION, Batch
 from telemetry.client import connect
+from telemetry.inserter import TABLES, TRACES, Inserter, away_on_error
 from telemetry.select import SQL, SUM_NAMES
 
 logger = logging.getLogger(__name__)
@@ -62,9 +63,10 @@ class Settler:
         """Raises Away when ClickHouse goes away again: then insert the batch again, and settle it again."""
         with away_on_error(self._client), away_on_error(self._writer):
             self._wait_for_running(batch)
-            for table in sorted(batch.tables):
+            tables = batch.tables or TABLES
+            for table in sorted(tables):
                 self._settle_rows(table, batch)
-            if TRACES in batch.tables:
+            if TRACES in tables:
                 for roll in ROLLS:
                     self._settle_sums(roll, batch)
 

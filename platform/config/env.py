@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stack import addresses
@@ -80,6 +80,11 @@ class Env(BaseSettings):
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
     trace_retention_days: int = Field(default=90, ge=1)
     payload_retention_days: int = Field(default=30, ge=1)
+    provider_trace_backends: str = "clickhouse"
+    telemetry_socket: Path = Path("/var/run/telemetry/telemetry.sock")
+    otlp_endpoint: str = ""
+    otlp_headers: SecretStr = Field(default=SecretStr(""), description="Comma list of name=value, percent-encoded.")
+    otlp_content: bool = False
 
     scripted_provider: bool = Field(default=True, description="Offer the scripted provider (demos, tests).")
     local_model_url: str = ""
@@ -89,7 +94,7 @@ class Env(BaseSettings):
     default_model: str = ""
     default_embedding: str = ""
 
-    @field_validator("database_url", "redis_url", "clickhouse_url")
+    @field_validator("database_url", "redis_url", "clickhouse_url", "otlp_endpoint")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         """What cannot even be taken apart; `config.checks` looks at the rest."""

@@ -140,6 +140,9 @@ TELEMETRY_SPOOL_DIR = ENV.telemetry_spool_dir or DATA_DIR / "spool"
 TELEMETRY_SPOOL_MAX_BYTES = ENV.telemetry_spool_max_bytes
 TRACE_RETENTION_DAYS = ENV.trace_retention_days
 PAYLOAD_RETENTION_DAYS = ENV.payload_retention_days
+PROVIDER_TRACE_BACKENDS = [name.strip() for name in ENV.provider_trace_backends.split(",") if name.strip()]
+TELEMETRY_SOCKET = ENV.telemetry_socket
+OTLP_ENDPOINT, OTLP_HEADERS, OTLP_CONTENT = ENV.otlp_endpoint, ENV.otlp_headers, ENV.otlp_content
 
 BASE_PROVIDERS = _env.base_providers(ENV)
 DEFAULT_MODEL = ENV.default_model

@@ -72,6 +72,7 @@ def measure_recording(size: int = 20_000, calls: int = 4_000) -> Recording:
 
 def measure_shipping(url: str, size: int = 20_000, rows: int = 6_000) -> Shipping:
     """From sealed segments to rows in all four tables of a migrated database."""
+    from telemetry.backends.clickhouse import ClickHouse
     from telemetry.shipper import Shipper
 
     with tempfile.TemporaryDirectory() as directory:
@@ -81,7 +82,7 @@ def measure_shipping(url: str, size: int = 20_000, rows: int = 6_000) -> Shippin
             start, end = _call(number, texts)
             spool.begin(start).finish(end)
         spool.close()
-        shipper = Shipper(Path(directory), url)
+        shipper = Shipper(Path(directory), [ClickHouse(url)])
         began = time.perf_counter()
         shipper.drain()
         return Shipping(size, rows, rows / (time.perf_counter() - began))
@@ -155,11 +156,11 @@ def _call(number: int, texts: list[tuple[bytes, bytes]]) -> tuple[CallStart, Cal
 
 
 def main() -> None:
-    from stack.clickhouse import ClickHouse
+    from stack.clickhouse import ClickHouse as Server
     from telemetry.migrate import Retention, migrate
 
     with tempfile.TemporaryDirectory() as directory:
-        part = ClickHouse(Path(directory) / "clickhouse", Path(directory), throwaway=True)
+        part = Server(Path(directory) / "clickhouse", Path(directory), throwaway=True)
         try:
             url = part.start()
             migrate(url, Retention())

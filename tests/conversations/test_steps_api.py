@@ -18,8 +18,9 @@ from accounts.models import Project
 from agents.models import Agent
 from conversations.models import Step
 from core.time import now
-from telemetry.batches import CREATED, INSERT_PAYLOADS, INSERT_TRACES
+from telemetry.batches import CREATED
 from telemetry.client import connect
+from telemetry.inserter import INSERT_PAYLOADS, INSERT_TRACES
 from telemetry.trace import CallEnd, CallStart, end_row, start_row
 from tests.support.api import Api, Tenant
 from tests.support.factories import HANDLE, default_of, make_agent, make_conversation, make_run, make_step

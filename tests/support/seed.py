@@ -20,8 +20,8 @@ from agents.memory import Actor, NewBlock, attach_blocks, change_block, create_b
 from agents.models import Agent, AgentTool, Archive, Block, Passage, RevisionActor, Tool, ToolType
 from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
 from core.time import now
-from telemetry.batches import INSERT_PAYLOADS, INSERT_TRACES
 from telemetry.client import connect
+from telemetry.inserter import INSERT_PAYLOADS, INSERT_TRACES
 from telemetry.trace import CallEnd, CallStart, end_row, start_row
 
 PASSWORD = "correct horse battery"

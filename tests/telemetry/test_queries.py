@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import Invalid
 from telemetry import queries
+from telemetry.backends.clickhouse import ClickHouse
 from telemetry.client import TelemetryUnavailable, pool
 from telemetry.queries import TraceFilters
 from telemetry.shipper import Shipper
@@ -32,7 +33,7 @@ def stored(tmp_path, traces_url, record, settings):
         spool = Spool(tmp_path, Limits(segment_age_s=60))
         ids = [record(spool, **{"organization_id": MINE, "created_at": at(1)} | call) for call in calls]
         spool.close()
-        assert Shipper(tmp_path, traces_url).drain()
+        assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
         return ids
 
     yield store

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from telemetry import segments
+from telemetry.backends.clickhouse import ClickHouse
 from telemetry.shipper import Pace, Shipper
 from telemetry.spool import Limits, Spool
 
@@ -43,21 +44,23 @@ def test_a_batch_in_doubt_is_there_once_afterwards_and_nothing_else_changes(tmp_
     if not harm.startswith("sums"):  # these would be lost with the others, which is no doubt about one batch
         record(spool, created_at=may, end={"cost_usd": Decimal(7)})
         spool.flush()
-        assert Shipper(tmp_path, traces_url).drain()
+        assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     ids = [record(spool, created_at=may, model="gpt-1", end={"cost_usd": Decimal("0.1")}) for _ in range(3)]
     ids += [record(spool, created_at=june + timedelta(hours=n), model="gpt-2") for n in range(3)]
     spool.flush()
     [path] = segments.listed(tmp_path, segments.SEALED)
     kept = path.read_bytes()
     ends = [r for r in segments.records(kept) if r.is_end]
-    assert Shipper(tmp_path, traces_url).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     right = contents(traces)
 
     for statement in HARM[harm]:
         traces.execute(statement.format(ours=f"id IN {tuple(ids)}"), settings={"lightweight_deletes_sync": 2})
     path.write_bytes(kept)
-    segments.Positions(path).plan(ends[0].start, ends[-1].end)  # a shipper was killed before it had the answer
-    assert Shipper(tmp_path, traces_url).drain()
+    segments.Positions(path, "clickhouse").plan(
+        ends[0].start, ends[-1].end
+    )  # a shipper was killed before it had the answer
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     assert contents(traces) == right
     spool.close()
 
@@ -72,19 +75,19 @@ def test_a_batch_in_doubt_is_mended_while_another_host_ships_the_same_day(tmp_pa
     [path] = segments.listed(tmp_path / "mine", segments.SEALED)
     kept = path.read_bytes()
     ends = [r for r in segments.records(kept) if r.is_end]
-    assert Shipper(tmp_path / "mine", traces_url).drain()
+    assert Shipper(tmp_path / "mine", [ClickHouse(traces_url)]).drain()
     traces.execute("DELETE FROM llm_usage_daily WHERE 1", settings={"lightweight_deletes_sync": 2})
-    other = Shipper(tmp_path / "theirs", traces_url, Pace(idle_s=0.01))
+    other = Shipper(tmp_path / "theirs", [ClickHouse(traces_url)], Pace(idle_s=0.01))
     running = threading.Thread(target=other.run)
     running.start()
     for _ in range(10):
         ids += [record(theirs) for _ in range(4)]
         theirs.flush()
     path.write_bytes(kept)
-    segments.Positions(path).plan(ends[0].start, ends[-1].end)
-    assert Shipper(tmp_path / "mine", traces_url).drain()
+    segments.Positions(path, "clickhouse").plan(ends[0].start, ends[-1].end)
+    assert Shipper(tmp_path / "mine", [ClickHouse(traces_url)]).drain()
     theirs.close()
-    assert Shipper(tmp_path / "theirs", traces_url).drain()
+    assert Shipper(tmp_path / "theirs", [ClickHouse(traces_url)]).drain()
     other.stop()
     running.join()
     assert contents(traces)[2] == [[("gpt-x", len(ids), 0, 3 * len(ids), len(ids), 15 * len(ids))]] * 2

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from clickhouse_driver import Client
 
-from stack.clickhouse import ClickHouse
+from stack.clickhouse import ClickHouse as Server
 from telemetry import segments
+from telemetry.backends.clickhouse import ClickHouse
 from telemetry.migrate import Retention, migrate
-from telemetry.shipper import Pace, Shipper, retry_quarantined
+from telemetry.shipper import Pace, Shipper
 from telemetry.spool import Limits, Spool
+from telemetry.spooled import retry_quarantined
 from telemetry.trace import CallEnd
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +53,8 @@ def program(text, *argv):
         from datetime import datetime, UTC
         from decimal import Decimal
         from pathlib import Path
-        from telemetry.batches import Inserter
+        from telemetry.backends.clickhouse import ClickHouse
+        from telemetry.inserter import Inserter
         from telemetry.shipper import Pace, Shipper
         from telemetry.spool import Limits, Spool
         from telemetry.trace import CallEnd, CallStart
@@ -94,7 +97,7 @@ def test_a_call_reaches_every_table_with_what_was_said_to_the_byte(tmp_path, tra
         },
     )
     spool.close()
-    assert Shipper(tmp_path, traces_url).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     names = (
         "id, agent_tags, prompt_tokens, cached_input_tokens, cache_write_tokens, cost_usd, ttft_ms, request_size_bytes"
     )
@@ -116,7 +119,7 @@ def test_small_batches_and_several_segments_carry_everything(tmp_path, traces, t
         ids += [record(spool, end={"cost_usd": Decimal("0.01")}) for _ in range(25)]
         spool.flush()
     spool.close()
-    assert Shipper(tmp_path, traces_url, Pace(batch_rows=7)).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)], Pace(batch_rows=7)).drain()
     assert_each_call_once(traces, ids)
 
 
@@ -127,7 +130,7 @@ def test_the_same_range_sent_again_counts_once_in_every_table(tmp_path, traces, 
     [path] = segments.listed(tmp_path, segments.SEALED)
     kept = path.read_bytes()
     for _ in range(3):
-        assert Shipper(tmp_path, traces_url, Pace(batch_rows=10)).drain()
+        assert Shipper(tmp_path, [ClickHouse(traces_url)], Pace(batch_rows=10)).drain()
         path.write_bytes(kept)  # as if it had been killed before it could remove the segment
     assert_each_call_once(traces, ids)
 
@@ -138,10 +141,10 @@ def test_a_crash_between_plan_and_insert_is_taken_up_at_the_planned_range(tmp_pa
     spool.close()
     [path] = segments.listed(tmp_path, segments.SEALED)
     ends = [r for r in segments.records(path.read_bytes()) if r.is_end]
-    segments.Positions(path).plan(ends[0].start, ends[3].end)
-    with segments.Positions(path).path.open("ab") as torn:
+    segments.Positions(path, "clickhouse").plan(ends[0].start, ends[3].end)
+    with segments.Positions(path, "clickhouse").path.open("ab") as torn:
         torn.write(b"half an entry")
-    assert Shipper(tmp_path, traces_url).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     assert_each_call_once(traces, ids)
 
 
@@ -158,7 +161,7 @@ def test_calls_of_a_dead_worker_become_one_lost_row_each(tmp_path, traces, trace
             print("done", flush=True)
             time.sleep(60)
     """
-    shipper = Shipper(tmp_path, traces_url)
+    shipper = Shipper(tmp_path, [ClickHouse(traces_url)])
     with program(writer, tmp_path) as process:
         ids = [process.stdout.readline().strip() for _ in range(3)]
         assert process.stdout.readline() == "done\n"
@@ -183,7 +186,7 @@ def test_a_writer_that_died_while_it_changed_segments_is_not_counted_twice(tmp_p
     for fd in (*spool._full_segments, spool._fd):
         os.close(fd)
     assert len(segments.listed(tmp_path, segments.OPEN)) == 2
-    shipper = Shipper(tmp_path, traces_url)
+    shipper = Shipper(tmp_path, [ClickHouse(traces_url)])
     shipper.ship_once()
     assert_each_call_once(traces, [lost.start.id, ended.start.id], lost=1)
     spool._begin_anew()
@@ -199,7 +202,7 @@ def test_the_torn_tail_of_a_dead_writer_is_ignored_and_that_of_a_sealed_segment_
     data = path.read_bytes()
     path.write_bytes(data[:-5])
     path.rename(path.with_suffix(segments.OPEN))
-    shipper = Shipper(tmp_path, traces_url)
+    shipper = Shipper(tmp_path, [ClickHouse(traces_url)])
     shipper.ship_once()
     assert shipper.condition.quarantined == 0
     assert_each_call_once(traces, ids, lost=1)  # its start is whole, its end is not
@@ -220,7 +223,7 @@ def test_a_record_that_cannot_be_stored_is_put_aside_and_stops_no_other(tmp_path
         record(spool, **({"attempt": 70_000} if poison == "attempt" else {"agent_tags": ({"not": "text"},)}))
     ids += [record(spool) for _ in range(6)]
     spool.close()
-    shipper = Shipper(tmp_path, traces_url)
+    shipper = Shipper(tmp_path, [ClickHouse(traces_url)])
     assert shipper.drain()
     assert shipper.condition.quarantined == 1
     rows, distinct, _, sums, _ = counted(traces)
@@ -228,7 +231,7 @@ def test_a_record_that_cannot_be_stored_is_put_aside_and_stops_no_other(tmp_path
     [kept] = segments.listed(tmp_path / "dead", segments.SEALED)
     assert kept.with_suffix(".txt").read_text()
     assert segments.backlog(tmp_path).dead_records == 1
-    assert retry_quarantined(tmp_path) == 1
+    assert retry_quarantined(tmp_path, ["clickhouse"]) == 1
     assert shipper.drain()
     assert shipper.condition.quarantined == 2
     assert counted(traces)[0] == 11
@@ -238,7 +241,7 @@ def test_two_shippers_of_one_spool_take_turns(tmp_path, traces, traces_url, reco
     spool = Spool(tmp_path, SLOW)
     ids = [record(spool) for _ in range(200)]
     spool.close()
-    both = [Shipper(tmp_path, traces_url, Pace(batch_rows=20, idle_s=0.01)) for _ in range(2)]
+    both = [Shipper(tmp_path, [ClickHouse(traces_url)], Pace(batch_rows=20, idle_s=0.01)) for _ in range(2)]
     threads = [threading.Thread(target=s.drain) for s in both]
     for thread in threads:
         thread.start()
@@ -250,7 +253,7 @@ def test_two_shippers_of_one_spool_take_turns(tmp_path, traces, traces_url, reco
 
 SHIPPER = """
     import random, os
-    shipper = Shipper(Path(sys.argv[1]), sys.argv[2], Pace(batch_rows=20, idle_s=0.01, first_retry_s=0.02, last_retry_s=0.1))
+    shipper = Shipper(Path(sys.argv[1]), [ClickHouse(sys.argv[2])], Pace(batch_rows=20, idle_s=0.01, first_retry_s=0.02, last_retry_s=0.1))
     print("up", flush=True)
     shipper.run()
 """
@@ -275,7 +278,7 @@ def test_a_shipper_killed_again_and_again_ships_each_call_once(tmp_path, traces,
     stop.set()
     worker.join()
     spool.close()
-    assert Shipper(tmp_path, traces_url).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     assert_each_call_once(traces, ids)
 
 
@@ -306,7 +309,7 @@ def test_the_command_ships_until_sigterm_and_drains_what_came_later(tmp_path, tr
     said = subprocess.run(
         [*command, "--drain"], env={"PATH": os.defpath} | env, capture_output=True, text=True, check=True
     )
-    assert said.stdout == "1 rows shipped\n"
+    assert said.stdout == "1 rows shipped to clickhouse\n"
     assert_each_call_once(traces, ids)
 
 
@@ -324,11 +327,13 @@ WORKER = """
 
 
 def test_nothing_is_lost_or_doubled_while_clickhouse_workers_and_the_shipper_are_killed(tmp_path):
-    part = ClickHouse(tmp_path / "clickhouse", tmp_path, throwaway=True)
+    part = Server(tmp_path / "clickhouse", tmp_path, throwaway=True)
     url = part.start()
     migrate(url, Retention(trace_days=10_000, payload_days=10_000))
     directory = tmp_path / "spool"
-    shipper = Shipper(directory, url, Pace(batch_rows=25, idle_s=0.01, first_retry_s=0.02, last_retry_s=0.1))
+    shipper = Shipper(
+        directory, [ClickHouse(url)], Pace(batch_rows=25, idle_s=0.01, first_retry_s=0.02, last_retry_s=0.1)
+    )
     running = threading.Thread(target=shipper.run)
     running.start()
     try:
@@ -368,7 +373,7 @@ def test_a_long_outage_keeps_calls_on_disk_and_the_log_quiet(tmp_path, traces, t
     spool = Spool(tmp_path, SLOW)
     ids = [record(spool) for _ in range(50)]
     spool.close()
-    away = Shipper(tmp_path, "clickhouse://nobody:x@127.0.0.1:1/none", QUICK)
+    away = Shipper(tmp_path, [ClickHouse("clickhouse://nobody:x@127.0.0.1:1/none")], QUICK)
     running = threading.Thread(target=away.run)
     running.start()
     time.sleep(0.5)
@@ -378,7 +383,7 @@ def test_a_long_outage_keeps_calls_on_disk_and_the_log_quiet(tmp_path, traces, t
     running.join(5)
     assert not running.is_alive()
     assert len([r for r in caplog.records if "takes no traces" in r.message]) == 1
-    assert Shipper(tmp_path, traces_url).drain()
+    assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     assert_each_call_once(traces, ids)
 
 
@@ -386,7 +391,7 @@ def test_a_server_without_its_tables_is_waited_for(tmp_path, empty_database, rec
     spool = Spool(tmp_path, SLOW)
     ids = [record(spool) for _ in range(3)]
     spool.close()
-    shipper = Shipper(tmp_path, empty_database, QUICK)
+    shipper = Shipper(tmp_path, [ClickHouse(empty_database)], QUICK)
     running = threading.Thread(target=shipper.drain)
     running.start()
     time.sleep(0.3)

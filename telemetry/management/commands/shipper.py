@@ -1,4 +1,4 @@
-"""Carry finished model calls from the spool to ClickHouse. One for each host; a second one waits for the first."""
+"""Carry finished model calls from the spool to the trace back ends. One for each host; a second waits for the first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from telemetry.shipper import Shipper, retry_quarantined
+from telemetry.backends.base import TraceBackend, configured
+from telemetry.shipper import Shipper
+from telemetry.spooled import retry_quarantined
 
 
 class Command(BaseCommand):
@@ -23,12 +26,12 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.CLICKHOUSE_URL:
-            raise CommandError("No ClickHouse is set: give CLICKHOUSE_URL, or start one with `manage.py up`.")
+        backends = _backends()
         directory = settings.TELEMETRY_SPOOL_DIR
         if options["retry_dead"]:
-            self.stdout.write(f"{retry_quarantined(directory)} files brought back")
-        shipper = Shipper(directory, settings.CLICKHOUSE_URL)
+            brought = retry_quarantined(directory, [backend.name for backend in backends])
+            self.stdout.write(f"{brought} files brought back")
+        shipper = Shipper(directory, backends, limit_bytes=settings.TELEMETRY_SPOOL_MAX_BYTES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shipper.stop())
         if not options["drain"]:
@@ -36,4 +39,14 @@ class Command(BaseCommand):
         elif not shipper.drain():
             raise CommandError("stopped before everything was shipped")
         if options["drain"]:
-            self.stdout.write(f"{shipper.condition.rows} rows shipped")
+            for delivery in shipper.deliveries:
+                self.stdout.write(f"{delivery.condition.rows} rows shipped to {delivery.name}")
+
+
+def _backends() -> list[TraceBackend]:
+    if "clickhouse" in settings.PROVIDER_TRACE_BACKENDS and not settings.CLICKHOUSE_URL:
+        raise CommandError("No ClickHouse is set: give CLICKHOUSE_URL, or start one with `manage.py up`.")
+    try:
+        return configured()
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from error
