@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from clickhouse_driver.util.helpers import parse_url
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Warning, register
 
 
 @register
@@ -45,3 +46,15 @@ def check_retention(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         return []
     hint = "A payload without its trace cannot be found: lower PAYLOAD_RETENTION_DAYS or raise TRACE_RETENTION_DAYS."
     return [Warning("Payloads are kept longer than traces.", hint=hint, id="telemetry.W002")]
+
+
+@register
+def check_email(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    if not settings.EMAIL_URL:
+        hint = "Give EMAIL_URL. Slack and webhooks work without."
+        return [Info("No mail server is set: alerts by email are not sent.", hint=hint, id="telemetry.I001")]
+    parts = urlsplit(settings.EMAIL_URL)
+    if parts.scheme in ("smtp", "smtps") and parts.hostname:
+        return []
+    hint = "It reads smtp://user:password@host:587, or smtps://user:password@host:465."
+    return [Error("EMAIL_URL is no address of a mail server.", hint=hint, id="telemetry.E003")]

@@ -86,6 +86,10 @@ class Env(BaseSettings):
     otlp_headers: SecretStr = Field(default=SecretStr(""), description="Comma list of name=value, percent-encoded.")
     otlp_content: bool = False
 
+    email_url: str = ""
+    email_from: str = "perennial@localhost"
+    alert_private_addresses: bool = False
+
     scripted_provider: bool = Field(default=True, description="Offer the scripted provider (demos, tests).")
     local_model_url: str = ""
     local_model_key: str = ""
@@ -94,7 +98,7 @@ class Env(BaseSettings):
     default_model: str = ""
     default_embedding: str = ""
 
-    @field_validator("database_url", "redis_url", "clickhouse_url", "otlp_endpoint")
+    @field_validator("database_url", "redis_url", "clickhouse_url", "otlp_endpoint", "email_url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         """What cannot even be taken apart; `config.checks` looks at the rest."""

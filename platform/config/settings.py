@@ -144,6 +144,16 @@ PROVIDER_TRACE_BACKENDS = [name.strip() for name in ENV.provider_trace_backends.
 TELEMETRY_SOCKET = ENV.telemetry_socket
 OTLP_ENDPOINT, OTLP_HEADERS, OTLP_CONTENT = ENV.otlp_endpoint, ENV.otlp_headers, ENV.otlp_content
 
+EMAIL_URL = ENV.email_url
+_mail = urlsplit(EMAIL_URL)
+EMAIL_HOST, EMAIL_PORT = _mail.hostname or "localhost", _mail.port or (465 if _mail.scheme == "smtps" else 587)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
+EMAIL_USE_SSL = _mail.scheme == "smtps"
+EMAIL_USE_TLS = not EMAIL_USE_SSL and dict(parse_qsl(_mail.query)).get("tls") != "no"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
+ALERT_PRIVATE_ADDRESSES = ENV.alert_private_addresses
+
 BASE_PROVIDERS = _env.base_providers(ENV)
 DEFAULT_MODEL = ENV.default_model
 DEFAULT_EMBEDDING = ENV.default_embedding

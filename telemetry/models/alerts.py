@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -12,7 +13,6 @@ from core.ids import PrefixedIdField
 from core.models import Audited, TimeStamped
 from core.time import now
 
-NUMBER = {"max_digits": 30, "decimal_places": 12}
 WINDOWS = (
     (5, "5 minutes"),
     (15, "15 minutes"),
@@ -32,6 +32,11 @@ REMINDERS = (
     (240, "Every 4 hours"),
     (1_440, "Every day"),
 )
+
+
+def _number(**options: Any) -> models.DecimalField[Any, Any]:
+    """A value of any metric: as many digits as an amount has in ClickHouse."""
+    return models.DecimalField(max_digits=30, decimal_places=12, **options)
 
 
 class State(models.TextChoices):
@@ -132,10 +137,10 @@ class AlertRule(OwnedModel):
     group_by = models.CharField(max_length=40, blank=True, help_text="Each group has a state of its own.")
     window_minutes = models.PositiveIntegerField("window", choices=WINDOWS, default=60)
     operator = models.CharField(max_length=3, choices=Operator.choices, default=Operator.ABOVE)
-    warning = models.DecimalField(**NUMBER, null=True, blank=True)
-    alert = models.DecimalField(**NUMBER, null=True, blank=True)
+    warning = _number(null=True, blank=True)
+    alert = _number(null=True, blank=True)
     spread = models.CharField(max_length=20, choices=Spread.choices, default=Spread.TIMES)
-    minimum_value = models.DecimalField(**NUMBER, null=True, blank=True)
+    minimum_value = _number(null=True, blank=True)
     minimum_calls = models.PositiveIntegerField(default=0)
     no_data = models.CharField(max_length=10, choices=NoData.choices, default=NoData.KEEP)
     reminder_minutes = models.PositiveIntegerField("remind", choices=REMINDERS, default=0)
@@ -145,7 +150,7 @@ class AlertRule(OwnedModel):
     channels = models.ManyToManyField(AlertChannel, blank=True, related_name="rules")
 
     state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN, editable=False)
-    last_value = models.DecimalField(**NUMBER, null=True, editable=False)
+    last_value = _number(null=True, editable=False)
     raised = models.PositiveIntegerField(default=0, editable=False, help_text="Groups in warning or alert.")
     changed_at = models.DateTimeField(null=True, editable=False)
     evaluated_at = models.DateTimeField(null=True, editable=False)
@@ -183,7 +188,7 @@ class AlertState(models.Model):
     rule = models.ForeignKey(AlertRule, on_delete=models.CASCADE, related_name="states")
     group = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.UNKNOWN)
-    value = models.DecimalField(**NUMBER, null=True)
+    value = _number(null=True)
     calls = models.PositiveBigIntegerField(default=0)
     said = models.CharField(max_length=500, blank=True, help_text="The figures in words.")
     changed_at = models.DateTimeField()
@@ -205,7 +210,7 @@ class AlertEvent(models.Model):
     group = models.CharField(max_length=300, blank=True)
     before = models.CharField(max_length=10, choices=State.choices)
     after = models.CharField(max_length=10, choices=State.choices)
-    value = models.DecimalField(**NUMBER, null=True)
+    value = _number(null=True)
     said = models.CharField(max_length=500, blank=True)
     told = models.BooleanField(default=False, help_text="Whether channels were told.")
 
