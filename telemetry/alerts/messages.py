@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
 
+from console.registry import names_of
 from telemetry.alerts.metrics import METRICS
 from telemetry.models.alerts import AlertEvent, AlertRule, State
 
@@ -50,9 +51,10 @@ def of_events(delivery_id: str, rule: AlertRule, events: Sequence[AlertEvent]) -
     first = events[0]
     level = SAID[State(first.after)]
     again = " still" if first.before == first.after else ""
-    whose = f" for {named(rule, first.group)}" if rule.group_by and len(events) == 1 else ""
+    names = _names(events) if rule.group_by else {}
+    whose = f" for {named(rule, first.group, names)}" if rule.group_by and len(events) == 1 else ""
     several = f" in {len(events)} groups" if len(events) > 1 else ""
-    lines = [line(rule, event) for event in events[:MOST_LINES]]
+    lines = [line(rule, event, names) for event in events[:MOST_LINES]]
     if len(events) > MOST_LINES:
         lines.append(f"… and {len(events) - MOST_LINES} more")
     return Message(
@@ -72,14 +74,21 @@ def of_events(delivery_id: str, rule: AlertRule, events: Sequence[AlertEvent]) -
     )
 
 
-def line(rule: AlertRule, event: AlertEvent) -> str:
-    who = f"{named(rule, event.group)}: " if rule.group_by else ""
+def line(rule: AlertRule, event: AlertEvent, names: Mapping[str, str]) -> str:
+    who = f"{named(rule, event.group, names)}: " if rule.group_by else ""
     metric, window = METRICS[rule.metric].label, rule.get_window_minutes_display()
-    return f"{who}{metric} of the last {window}: {event.said}"
+    return f"{who}{metric} of the last {window.removeprefix('1 ')}: {event.said}"
 
 
-def named(rule: AlertRule, group: str) -> str:
-    return f"{rule.group_by.replace('_', ' ')} {group or '(none)'}"
+def named(rule: AlertRule, group: str, names: Mapping[str, str]) -> str:
+    name = names.get(group)
+    return f"{rule.group_by.replace('_', ' ')} {f'{name} ({group})' if name else group or '(none)'}"
+
+
+def _names(events: Sequence[AlertEvent]) -> dict[str, str]:
+    """Of groups that are ids, the names that people know."""
+    groups = {event.group for event in events[:MOST_LINES]}
+    return {key: name for kind in {g.partition("-")[0] for g in groups} for key, name in names_of(kind, groups).items()}
 
 
 def as_data(rule: AlertRule, event: AlertEvent) -> dict[str, Any]:

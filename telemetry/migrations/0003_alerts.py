@@ -348,6 +348,7 @@ class Migration(migrations.Migration):
                 ("calls", models.PositiveBigIntegerField(default=0)),
                 ("said", models.CharField(blank=True, help_text="The figures in words.", max_length=500)),
                 ("changed_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField(help_text="When there were calls the last time.", null=True)),
                 ("told_at", models.DateTimeField(help_text="When channels were last told of this state.", null=True)),
                 (
                     "rule",

@@ -192,6 +192,7 @@ class AlertState(models.Model):
     calls = models.PositiveBigIntegerField(default=0)
     said = models.CharField(max_length=500, blank=True, help_text="The figures in words.")
     changed_at = models.DateTimeField()
+    seen_at = models.DateTimeField(null=True, help_text="When there were calls the last time.")
     told_at = models.DateTimeField(null=True, help_text="When channels were last told of this state.")
 
     class Meta:
