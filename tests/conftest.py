@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.api import Api, Tenant, make_tenant
 from tests.support.parts import TestParts, environment, start_test_parts
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 NOWHERE = "127.0.0.1:9"
+
+# How fast examples are made says how busy the machine is, not whether the code is right.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:

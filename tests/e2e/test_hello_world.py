@@ -32,3 +32,4 @@ def test_an_agent_is_created_and_answers(live: Live) -> None:
     listed = client.agents.messages.list(agent_state.id, order="asc").items
     assert [message.message_type for message in listed] == ["system_message", "user_message", "assistant_message"]
     assert client.agents.retrieve(agent_state.id).id == agent_state.id
+    client.close()

@@ -93,6 +93,7 @@ class Live:
         self.key = ""
         self.credentials: dict[str, str] = {}
         self.extra_environment: dict[str, str] = {}
+        self.clients: list[Letta] = []
 
     def start(self) -> None:
         self._spawn("mock", [str(mock_script()), "--port", self.mock_url.rpartition(":")[2]])
@@ -167,6 +168,8 @@ class Live:
         child.process.wait()
 
     def stop(self) -> None:
+        for client in self.clients:
+            client.close()
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda child: child.stop(3), self.children.values()))
         self.clickhouse.stop()
@@ -176,8 +179,13 @@ class Live:
         return {log: log.stat().st_size for log in self.logs.glob("*.log")}
 
     def client(self, **options: Any) -> Letta:
-        """The SDK as a user makes it, but that it does not try again by itself."""
-        return Letta(base_url=self.url, api_key=self.key, **{"max_retries": 0, **options})
+        """The SDK as a user makes it, but that it does not try again by itself.
+
+        Kept until the end: one that is forgotten open fails whichever test the garbage collector wakes up in.
+        """
+        client = Letta(base_url=self.url, api_key=self.key, **{"max_retries": 0, **options})
+        self.clients.append(client)
+        return client
 
     def mock(self, path: str, body: Any = None) -> Any:
         """A control call to the mock vendor: `__config`, `__stats`, `__log`."""
