@@ -42,6 +42,7 @@ def _point_settings_at(redis_url: str, clickhouse_url: str, spool: str) -> None:
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [redis_url]
     settings.CLICKHOUSE_URL = clickhouse_url
     settings.TELEMETRY_SPOOL_DIR = spool
+    settings.PROVIDER_ALLOWED_HOSTS = ["127.0.0.1", "localhost"]  # where vendors live in tests
 
 
 @pytest.fixture(scope="session")

@@ -75,6 +75,7 @@ class Env(BaseSettings):
     stream_ttl_s: int = Field(default=3 * 3600, ge=60)
     model_timeout_s: float = Field(default=120.0, ge=1, le=3600)
     model_max_attempts: int = Field(default=3, ge=1, le=10)
+    tool_loop_limit: int = Field(default=8, ge=0, le=1000, description="Equal tool calls in a row end a run; 0: never.")
 
     telemetry_spool_dir: Path | None = None
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
@@ -89,6 +90,9 @@ class Env(BaseSettings):
     email_url: str = ""
     email_from: str = "perennial@localhost"
     alert_private_addresses: bool = False
+
+    provider_allowed_hosts: str = Field(default="", description="Private hosts, addresses, networks of own providers.")
+    provider_check_hours: float = Field(default=24.0, ge=0, le=24 * 30, description="0: own keys are never checked.")
 
     scripted_provider: bool = Field(default=True, description="Offer the scripted provider (demos, tests).")
     local_model_url: str = ""

@@ -135,6 +135,7 @@ SWEEP_INTERVAL_S = ENV.sweep_interval_s
 STREAM_TTL_S = ENV.stream_ttl_s
 MODEL_TIMEOUT_S = ENV.model_timeout_s
 MODEL_MAX_ATTEMPTS = ENV.model_max_attempts
+TOOL_LOOP_LIMIT = ENV.tool_loop_limit
 
 TELEMETRY_SPOOL_DIR = ENV.telemetry_spool_dir or DATA_DIR / "spool"
 TELEMETRY_SPOOL_MAX_BYTES = ENV.telemetry_spool_max_bytes
@@ -154,12 +155,35 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 ALERT_PRIVATE_ADDRESSES = ENV.alert_private_addresses
 
+PROVIDER_ALLOWED_HOSTS = [host.strip() for host in ENV.provider_allowed_hosts.split(",") if host.strip()]
+PROVIDER_CHECK_HOURS = ENV.provider_check_hours
 BASE_PROVIDERS = _env.base_providers(ENV)
 DEFAULT_MODEL = ENV.default_model
 DEFAULT_EMBEDDING = ENV.default_embedding
 
 HOST, PORT, WEB_SERVER, WEB_THREADS = ENV.host, ENV.port, ENV.web_server, ENV.web_threads
 WORKER_CONCURRENCY = ENV.worker_concurrency
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.rest.BearerKey", "accounts.rest.AdminSession"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.rest.ScopeNeeded"],
+    "DEFAULT_PAGINATION_CLASS": "core.rest.Pages",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "core.rest.answer_error",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Perennial: what calls cost and how they went",
+    "VERSION": "0.1.0",
+    "DESCRIPTION": "Traces, usage, latency. Send `Authorization: Bearer pn_…`, or log in to the admin.",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -35,7 +35,7 @@ def sdk_for(credential: Credential) -> anthropic.Anthropic:
         base_url=normalized(base_url),
         max_retries=0,
         open_telemetry=False,
-        http_client=http_client(),
+        http_client=http_client(public_only=credential.public_only),
     )
     sdk._custom_headers = dict(credential.headers)
     return sdk
@@ -49,7 +49,7 @@ class AnthropicMessages:
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
         sdk: Any = sdk_for(credential)
-        self._transport = Transport(sdk, anthropic, credential.api_key)  # type: ignore[arg-type]
+        self.transport = Transport(sdk, anthropic, credential.api_key)  # type: ignore[arg-type]
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
@@ -61,14 +61,14 @@ class AnthropicMessages:
         body = self.request_body(request)
         between = anthropic_wire.thinks(request) and request.tools and not anthropic_wire.is_adaptive(request.model)
         headers = _INTERLEAVED if between else None
-        answer = self._transport.stream("/v1/messages", body, request.timeout_s, headers)
+        answer = self.transport.stream("/v1/messages", body, request.timeout_s, headers)
         yield from said(MessagesReader(len(body)), answer, self._credential.api_key)
 
     def close(self) -> None:
-        self._transport.close()
+        self.transport.close()
 
     def list_models(self) -> list[ModelInfo]:
-        raw = self._transport.get("/v1/models?limit=1000", LIST_TIMEOUT_S)
+        raw = self.transport.get("/v1/models?limit=1000", LIST_TIMEOUT_S)
         return [self._info(row) for row in raw.get("data") or () if row.get("id")]
 
     def _info(self, row: dict[str, Any]) -> ModelInfo:

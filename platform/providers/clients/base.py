@@ -15,25 +15,19 @@ from typing import Protocol, cast
 from providers.catalog import ModelInfo, preset_of
 from providers.errors import BadRequest
 from providers.events import ModelEvent
+from providers.fingerprints import masked
 from providers.types import ModelRequest
 
 NATIVE, CONSTRAINED = "native", "constrained"
 MAX_CLIENTS = 1000
 
 
-def masked(secret: str) -> str:
-    """A key as its owner would recognise it: `sk-…abcd`."""
-    if not secret:
-        return ""
-    if len(secret) < 12:
-        return "…"
-    head = secret[: secret.rfind("-", 0, 12) + 1] or secret[:3]
-    return f"{head}…{secret[-4:]}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """How to reach one provider. `headers` are sent with every call; `dialect` overrides the provider type's own."""
+    """How to reach one provider. `headers` are sent with every call; `dialect` overrides the provider type's own.
+
+    `public_only`: the address was named by a tenant, so it must not lead into the operator's network.
+    """
 
     provider_type: str
     api_key: str = field(default="", repr=False)
@@ -42,10 +36,11 @@ class Credential:
     region: str | None = None
     api_version: str | None = None
     dialect: str | None = None
+    public_only: bool = False
 
     @property
     def fingerprint(self) -> str:
-        return masked(self.api_key)
+        return masked(self.api_key, self.provider_type)
 
 
 class Client(Protocol):

@@ -41,6 +41,7 @@ class Constrained:
 
     def __init__(self, credential: Credential) -> None:
         self._client = OpenAIChat(credential)
+        self.transport = self._client.transport
 
     def request_body(self, request: ModelRequest) -> bytes:
         """What the turn starts from. The calls that it is made of are in the response, `constrained_calls`."""

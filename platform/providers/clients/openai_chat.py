@@ -59,7 +59,7 @@ def sdk_for(credential: Credential) -> openai.OpenAI:
         base_url=normalized(base_url),
         max_retries=0,
         default_query={"api-version": credential.api_version} if credential.api_version else None,
-        http_client=http_client(),
+        http_client=http_client(public_only=credential.public_only),
     )
     sdk.organization = sdk.project = sdk.admin_api_key = None
     sdk._custom_headers = headers

@@ -22,7 +22,7 @@ class OpenAIResponses:
 
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
-        self._transport = transport_for(credential)
+        self.transport = transport_for(credential)
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
@@ -32,11 +32,11 @@ class OpenAIResponses:
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         body = self.request_body(request)
-        answer = self._transport.stream("/responses", body, request.timeout_s)
+        answer = self.transport.stream("/responses", body, request.timeout_s)
         yield from said(ResponsesReader(len(body)), answer, self._credential.api_key)
 
     def close(self) -> None:
-        self._transport.close()
+        self.transport.close()
 
     def list_models(self) -> list[ModelInfo]:
-        return list_openai_models(self._transport, self._credential.provider_type)
+        return list_openai_models(self.transport, self._credential.provider_type)

@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 import httpx2
 import orjson
 
+from providers.addresses import ForbiddenAddress
 from providers.clients.failures import failure, scrub
-from providers.errors import BadResponse, ConnectionFailed, ProviderError, StreamInterrupted, Timeout
+from providers.clients.guard import guard
+from providers.errors import BadRequest, BadResponse, ConnectionFailed, ProviderError, StreamInterrupted, Timeout
 
 LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=55.0)
 CONNECT_S = 10.0
@@ -40,11 +42,12 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def http_client() -> httpx2.Client:
+def http_client(*, public_only: bool = False) -> httpx2.Client:
     """Redirects are not followed: a key must not travel to where the operator did not point."""
-    return httpx2.Client(
+    client = httpx2.Client(
         verify=_tls(), limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False
     )
+    return guard(client) if public_only else client
 
 
 def origin(url: str) -> str:
@@ -92,7 +95,10 @@ class Answer:
 
 
 class Transport:
-    """`sdk` is an OpenAI or Anthropic client; `errors` its module; `headers` go with every request."""
+    """`sdk` is an OpenAI or Anthropic client; `errors` its module; `headers` go with every request.
+
+    `last_headers`: of the last answer, whichever thread it came to; `providers.headroom` reads the limits in them.
+    """
 
     def __init__(self, sdk: Any, errors: SdkErrors, secret: str, headers: Mapping[str, Any] | None = None) -> None:
         self._sdk = sdk
@@ -100,6 +106,7 @@ class Transport:
         self._errors = errors
         self._secret = secret
         self._timeouts: dict[float, httpx2.Timeout] = {}
+        self.last_headers: Mapping[str, str] = {}
 
     @property
     def base_url(self) -> str:
@@ -138,7 +145,7 @@ class Transport:
         """
         started = time.monotonic()
         try:
-            return method(path, cast_to=httpx2.Response, **how)
+            return self._kept(method(path, cast_to=httpx2.Response, **how))
         except self._errors.APIConnectionError as error:
             gone = isinstance(error.__cause__, (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError))
             if not gone or time.monotonic() - started > STALE_S:
@@ -146,9 +153,13 @@ class Transport:
         except Exception as error:
             raise self._mapped(error, timeout_s) from None
         try:
-            return method(path, cast_to=httpx2.Response, **how)
+            return self._kept(method(path, cast_to=httpx2.Response, **how))
         except Exception as error:
             raise self._mapped(error, timeout_s) from None
+
+    def _kept(self, response: httpx2.Response) -> httpx2.Response:
+        self.last_headers = response.headers
+        return response
 
     def close(self) -> None:
         self._sdk.close()
@@ -165,10 +176,12 @@ class Transport:
     def _mapped(self, error: Exception, timeout_s: float) -> Exception:
         """Our error for one that the SDK raised; anything that is not the SDK's own is given back as it is."""
         if isinstance(error, self._errors.APIStatusError):
-            response = error.response
+            response = self._kept(error.response)
             return failure(response.status_code, response.content, response.headers, self._secret)
         if isinstance(error, self._errors.APITimeoutError):
             return Timeout(f"The provider at {origin(self.base_url)} did not answer within {timeout_s:g} s.")
+        if isinstance(error.__cause__, ForbiddenAddress):
+            return BadRequest(str(error.__cause__))
         if isinstance(error, self._errors.APIConnectionError):
             return ConnectionFailed(f"Cannot reach the provider at {origin(self.base_url)}: {self._reason(error)}")
         return error
