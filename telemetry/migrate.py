@@ -95,6 +95,7 @@ def _migrate(client: Client, retention: Retention, report: Callable[[str], None]
         report(f"applied {path.name}")
         applied.append(path.name)
     _retain(client, "llm_traces", retention.trace_days, report)
+    _retain(client, "llm_repricings", retention.trace_days, report)
     _retain(client, "llm_payloads", retention.payload_days, report)
     return applied
 

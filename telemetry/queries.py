@@ -87,6 +87,19 @@ class TraceRow:
     is_error: int
     error_type: str
     error_message: str
+    price_tier: str
+    price_confidence: str
+    price_factor: Decimal
+    rate_input: Decimal | None
+    rate_cache_read: Decimal | None
+    rate_cache_write_5m: Decimal | None
+    rate_cache_write_1h: Decimal | None
+    rate_output: Decimal | None
+    given_cost_usd: Decimal | None
+    service_tier: str
+    service_region: str
+    reported_total_tokens: int | None
+    content: str
 
 
 @dataclass(frozen=True, slots=True)

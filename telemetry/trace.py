@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -22,6 +23,8 @@ UINT32_MAX = 2**32 - 1
 WORKER_LOST = "worker_lost"
 UNPRICED = "unpriced"
 ESTIMATED = "estimated"
+FULL, MASKED, METADATA = "full", "masked", "metadata"
+_ONE = Decimal(1)
 
 Row = list[Any]
 
@@ -67,6 +70,12 @@ class CallEnd:
     """How a model call ended. Token buckets are disjoint, but for `reasoning_tokens`, which lie within the output.
 
     None in a cache or reasoning bucket: the provider did not report it. `cost_usd` None: no price is known.
+
+    What the cost was made from: the rates that each bucket was charged at (USD per million tokens, before
+    `price_factor`), or `given_cost_usd`, what the provider itself said that it charged. `service_tier` and
+    `service_region` are the provider's terms, `price_tier` the ones whose price was used.
+    `reported_total_tokens`: by the provider's own words, to hold our buckets against; None where it gave no total, or
+    where tokens are estimated. `content`: what of the payload is kept, by the organization's policy.
     """
 
     response_json: bytes = b""
@@ -84,6 +93,19 @@ class CallEnd:
     finish_reason: str = ""
     error_type: str = ""
     error_message: str = ""
+    price_tier: str = ""
+    price_confidence: str = ""
+    price_factor: Decimal = _ONE
+    rate_input: Decimal | None = None
+    rate_cache_read: Decimal | None = None
+    rate_cache_write_5m: Decimal | None = None
+    rate_cache_write_1h: Decimal | None = None
+    rate_output: Decimal | None = None
+    given_cost_usd: Decimal | None = None
+    service_tier: str = ""
+    service_region: str = ""
+    reported_total_tokens: int | None = None
+    content: str = FULL
 
 
 START_COLUMNS = (
@@ -131,6 +153,19 @@ END_DEFAULTS: dict[str, Any] = {
     "is_error": 0,
     "error_type": "",
     "error_message": "",
+    "price_tier": "",
+    "price_confidence": "",
+    "price_factor": "1",
+    "rate_input": None,
+    "rate_cache_read": None,
+    "rate_cache_write_5m": None,
+    "rate_cache_write_1h": None,
+    "rate_output": None,
+    "given_cost_usd": None,
+    "service_tier": "",
+    "service_region": "",
+    "reported_total_tokens": None,
+    "content": FULL,
 }
 COLUMNS = (*START_COLUMNS, *END_DEFAULTS)
 DEFAULTS = (*(None for _ in START_COLUMNS), *END_DEFAULTS.values())
@@ -198,6 +233,19 @@ def end_row(end: CallEnd) -> Row:
         1 if end.error_type else 0,
         end.error_type,
         end.error_message[:MAX_ERROR_LENGTH],
+        end.price_tier,
+        end.price_confidence,
+        _rate(end.price_factor) or "1",
+        _rate(end.rate_input),
+        _rate(end.rate_cache_read),
+        _rate(end.rate_cache_write_5m),
+        _rate(end.rate_cache_write_1h),
+        _rate(end.rate_output),
+        amount(end.given_cost_usd),
+        end.service_tier,
+        end.service_region,
+        optional_count(end.reported_total_tokens),
+        end.content,
     ]
 
 
@@ -209,6 +257,7 @@ def lost_row(start: Row, estimated: Row) -> Row:
         usage_estimated=True,
         cost_usd=None if cost is None else Decimal(cost),
         price_source=UNPRICED if cost is None else ESTIMATED,
+        price_confidence="none" if cost is None else "assumed",
         error_type=WORKER_LOST,
         error_message="The worker died before the answer was recorded; usage is estimated.",
     )
@@ -235,6 +284,12 @@ def amount(value: Decimal | None) -> str | None:
         return None
     with localcontext(prec=50):
         return f"{value.quantize(MONEY_STEP, ROUND_HALF_EVEN):f}"
+
+
+@lru_cache(maxsize=4096)
+def _rate(value: Decimal | None) -> str | None:
+    """The same few prices come with every call."""
+    return amount(value)
 
 
 def epoch_ms(at: datetime) -> int:

@@ -36,7 +36,7 @@ def traces(_migrated_database):
     """A connection to look at the tables with."""
     client = Client.from_url(_migrated_database)
     yield client
-    for table in ("llm_traces", "llm_payloads", "llm_usage_daily", "llm_usage_hourly"):
+    for table in ("llm_traces", "llm_payloads", "llm_repricings", "llm_usage_daily", "llm_usage_hourly"):
         client.execute(f"TRUNCATE TABLE {table}")
     client.disconnect()
 
