@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 from django.conf import settings
 
+from agents import spending
+from agents.spending import CostOf, Held
 from core.db import release_connection
 from core.time import now
 from providers import embeddings, pricing, usage_extract
@@ -82,6 +84,7 @@ class ModelCall:
         self.outcome = Outcome()
         self._abandoned = abandoned
         self._estimated = 0
+        self._held = Held()
 
     def events(self) -> Iterator[ModelEvent]:
         """The events of the attempt that answers. Raises ProviderError, Abandoned."""
@@ -103,6 +106,8 @@ class ModelCall:
         start = _start(self.target, self.context, attempt, body, self.request)
         self._estimated = start.estimated_prompt_tokens
         self.outcome = Outcome(call_id=start.id)
+        cost_of = _cost_of(self.target, self.context)
+        self._held = spending.hold(start, self.request.max_output_tokens, cost_of)
         release_connection()
         trace: OpenCall | None = recorder().begin(start)
         clock = time.perf_counter()
@@ -126,6 +131,7 @@ class ModelCall:
         finally:
             if trace is not None:  # the consumer stopped listening, or our own code failed
                 self._fail(trace, clock, "cancelled", None, seen)
+            spending.settle(self._held, self.outcome, billed=self.outcome.price_source != NOT_BILLED)
 
     def _settle(self, trace: OpenCall | None, answer: Finished, clock: float) -> None:
         outcome = self.outcome
@@ -135,6 +141,7 @@ class ModelCall:
         price = _price(self.target, answer.usage, self.context.organization_id, terms)
         outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
         note_use(self.target.provider_id)
+        spending.settle(self._held, outcome, billed=True)
         if trace is not None:
             response = orjson.dumps(answer.response)
             trace.finish(_end(outcome, response_json=response, finish_reason=answer.finish_reason))
@@ -181,6 +188,7 @@ def embed_texts(texts: Sequence[str], *, handle: str, context: CallContext) -> l
 def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterator[Outcome]:
     """A call that is not streamed, as one trace."""
     start = _start(target, context, 1, body, None)
+    held = spending.hold(start, None, _cost_of(target, context))
     trace = recorder().begin(start)
     outcome = Outcome(call_id=start.id)
     release_connection()
@@ -189,12 +197,15 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterato
         yield outcome
     except ProviderError as error:
         outcome.model_ms = _ms_since(clock)
+        outcome.cost_usd, outcome.price_source = Decimal(0), NOT_BILLED
+        spending.settle(held, outcome, billed=False)
         response = orjson.dumps({"error": error.message, "error_type": error.error_type})
         trace.finish(_end(outcome, response_json=response, error_type=error.error_type, error_message=error.message))
         raise
     outcome.model_ms = _ms_since(clock)
     price = _price(target, outcome.usage, context.organization_id)
     outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+    spending.settle(held, outcome, billed=True)
     trace.finish(_end(outcome, response_json=b"{}"))
 
 
@@ -211,6 +222,10 @@ def _price(
         given_cost_usd=terms.given_cost_usd,
     )
     return pricing.price(usage, bought, price_overrides(organization_id))
+
+
+def _cost_of(target: ResolvedModel, context: CallContext) -> CostOf:
+    return lambda usage: _price(target, usage, context.organization_id).cost_usd
 
 
 def _start(

@@ -16,8 +16,10 @@ from django.db import IntegrityError, transaction
 
 from accounts.access import Caller
 from agents.models import Agent
-from conversations import approvals, doorbell
+from budgets.models import Stop
+from conversations import approvals, doorbell, gates
 from conversations.events import encode
+from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
 from conversations.retelling import ended_event
 from conversations.rows import Row, row_of
@@ -64,12 +66,16 @@ class Started:
 
     run: Run
     fresh: bool
+    passed: Passed = field(default_factory=Passed)
 
 
 def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started:
-    """Queue a turn. Raises Conflict where one runs already or an approval is awaited, BadInput for what cannot be."""
+    """Queue a turn. Raises Conflict where one runs already or an approval is awaited, BadInput for what cannot be.
+
+    Raises Stopped, BudgetExceeded and RateLimitExceeded, and then makes no run.
+    """
     agent = conversation.agent
-    resolve(agent.organization_id, send.options.get("override_model") or conversation.model or agent.model)
+    target = resolve(agent.organization_id, send.options.get("override_model") or conversation.model or agent.model)
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
     rows = _checked(conversation, send.rows)
@@ -93,16 +99,18 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         trace_id=secrets.token_hex(16),
         lease_expires_at=now() + timedelta(seconds=settings.RUN_LEASE_S),
     )
-    started = _insert(run, send) or _insert(run, send)
+    passed = gates.check(run, target)
+    started = _insert(run, send, passed) or _insert(run, send, passed)
     if started is None:
         raise _busy(conversation)
     return started
 
 
-def _insert(run: Run, send: Send) -> Started | None:
+def _insert(run: Run, send: Send, passed: Passed) -> Started | None:
     """None where the turn that stood in the way has just ended. Raises Conflict where it goes on."""
     try:
         with transaction.atomic():
+            gates.check_parallel(run, passed)
             run.save(force_insert=True)
             transaction.on_commit(partial(doorbell.ring, run.pk, 0))
     except IntegrityError:
@@ -113,7 +121,7 @@ def _insert(run: Run, send: Send) -> Started | None:
         if busy.extra["run_id"] is None:
             return None
         raise busy from None
-    return Started(run, fresh=True)
+    return Started(run, fresh=True, passed=passed)
 
 
 def _known(conversation: Conversation, send: Send) -> Run | None:
@@ -208,6 +216,11 @@ def cancel_conversation(conversation: Conversation) -> dict[str, str]:
     if not found:
         raise Conflict("No active run to cancel in this conversation.")
     return cancel_runs(found)
+
+
+def cancel_stopped(stop: Stop) -> int:
+    """Cancel what runs for the target of a stop; how many."""
+    return sum(cancel_run(run) for run in gates.runs_of(stop))
 
 
 def cancel_runs(runs: Sequence[Run]) -> dict[str, str]:

@@ -8,6 +8,9 @@ class ConversationsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents.threads import register
+        from budgets.stops import register_canceller
+        from conversations.actions import cancel_stopped
         from conversations.threads import ConversationThreads
 
         register(ConversationThreads())
+        register_canceller(cancel_stopped)

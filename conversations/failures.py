@@ -9,6 +9,7 @@ from django.db import transaction
 
 from agents.events import RunEnded, StepEnded
 from agents.model_calls import Outcome
+from budgets.errors import BudgetExceeded
 from conversations import history as histories
 from conversations.commit import LeaseLost, note_last_run, step_row, write_run
 from conversations.events import publish, statistics
@@ -34,9 +35,9 @@ MESSAGES = {
 
 
 class StepFailed(Exception):
-    """A model call failed for good; the step keeps what it cost."""
+    """A model call failed for good, or its answer cannot be used; the step keeps what it cost."""
 
-    def __init__(self, error: ProviderError, work: Work, outcome: Outcome) -> None:
+    def __init__(self, error: ProviderError | AppError, work: Work, outcome: Outcome) -> None:
         super().__init__(error.message)
         self.error = error
         self.work = work
@@ -44,13 +45,15 @@ class StepFailed(Exception):
 
 
 def describe(error: Exception) -> dict[str, Any]:
-    """The run's `error`: type, message, detail, and the HTTP status its caller gets."""
+    """The run's `error`: type, message, detail, the HTTP status its caller gets, and what else the caller is told."""
     if isinstance(error, ProviderError):
         message = MESSAGES.get(error.error_type, MESSAGES["llm_error"])
         detail = f"{type(error).__name__}: {error.message}"
         return {"type": error.error_type, "message": message, "detail": detail, "status": error.status}
     if isinstance(error, AppError):
-        return {"type": error.code, "message": error.message, "detail": error.message, "status": error.status}
+        told = {"type": error.code, "message": error.message, "detail": error.message, "status": error.status}
+        more = {"extra": error.extra, "retry_after": error.retry_after}
+        return told | {name: value for name, value in more.items() if value}
     return {
         "type": "internal_error",
         "message": MESSAGES["internal_error"],
@@ -64,6 +67,8 @@ def stop_reason_of(error: Exception) -> str:
         return "invalid_llm_response"
     if isinstance(error, ContextWindowExceeded):
         return "context_window_overflow_in_system_prompt"
+    if isinstance(error, BudgetExceeded):
+        return "insufficient_credits"
     return "llm_api_error" if isinstance(error, ProviderError) else "error"
 
 

@@ -16,7 +16,7 @@ from agents.loop import Answer
 from agents.model_calls import Abandoned, ModelCall, Outcome
 from agents.tools import execute
 from agents.tools.execute import Planned
-from conversations import approvals, compacting, doorbell, failures, lease, turn
+from conversations import approvals, compacting, doorbell, failures, lease, loops, turn
 from conversations import history as histories
 from conversations.commit import Committed, LeaseLost, commit_step, note_last_run, remember_rows
 from conversations.events import delta, publish, publish_later, statistics
@@ -111,6 +111,10 @@ def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcom
                 work = compacting.compact(work, writer, held, trigger="context_window_exceeded")
             except (BadInput, ProviderError):  # nothing left to cut, or nobody to sum it up
                 raise failure from None
+    try:
+        loops.check(work, answer)
+    except loops.ToolLoop as error:
+        raise StepFailed(error, work, call.outcome) from None
     committed = commit_step(work, answer, call.outcome, _plan(work, answer))
     if not committed.overtaken:
         remember_rows(work, committed.rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import orjson
@@ -246,6 +247,7 @@ class Answered:
 
     status: int
     body: Wire = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 async def drain(run: Run) -> Answered:
@@ -265,7 +267,8 @@ async def drain(run: Run) -> Answered:
 def _answered(event: Event, messages: list[Wire]) -> Answered:
     error = event.get("error")
     if error is not None:
-        return Answered(error["status"], error_body(error))
+        wait = error.get("retry_after")
+        return Answered(error["status"], error_body(error), {"Retry-After": str(ceil(wait))} if wait else {})
     body = {"messages": messages, "stop_reason": stop_reason(event), "usage": usage_statistics(event)}
     return Answered(200, body | {"logprobs": None, "turns": None})
 
@@ -274,4 +277,4 @@ def error_body(error: dict[str, Any]) -> Wire:
     """Shape B for failures of a model's provider, shape A for all others."""
     if error["type"].startswith("llm_"):
         return {"error": {name: error[name] for name in ("type", "message", "detail")}}
-    return {"detail": error["detail"] or error["message"]}
+    return {"detail": error["detail"] or error["message"], **error.get("extra", {})}

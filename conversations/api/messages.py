@@ -167,20 +167,23 @@ def _sent(
     request: ApiRequest, conversation: Conversation, data: StreamingBody, run_type: str = "send_message"
 ) -> HttpResponse:
     send = send_of(request, data, background=data.background, run_type=run_type)
-    run = actions.start_run(request.caller, conversation, send).run
+    started = actions.start_run(request.caller, conversation, send)
+    run, limits = started.run, started.passed.headers
     if data.streaming:
-        return AwaitedResponse(partial(_stream, sse.framing_of(run, pings=data.include_pings)))
-    return AwaitedResponse(partial(_drained, run))
+        return AwaitedResponse(partial(_stream, sse.framing_of(run, pings=data.include_pings), headers=limits))
+    return AwaitedResponse(partial(_drained, run, limits))
 
 
-async def _drained(run: Run) -> HttpResponse:
+async def _drained(run: Run, limits: dict[str, str]) -> HttpResponse:
     answered = await sse.drain(run)
-    return HttpResponse(orjson.dumps(answered.body), status=answered.status, content_type=JSON)
+    headers = limits | answered.headers
+    return HttpResponse(orjson.dumps(answered.body), status=answered.status, content_type=JSON, headers=headers)
 
 
-async def _stream(framing: Framing, after: int = 0) -> StreamingHttpResponse:
+async def _stream(framing: Framing, after: int = 0, headers: dict[str, str] | None = None) -> StreamingHttpResponse:
     frames = sse.frames(framing, after)
-    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=STREAM_HEADERS)
+    headers = STREAM_HEADERS | (headers or {})
+    return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
 
 
 def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: str) -> Send:

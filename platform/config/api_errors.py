@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -58,6 +59,8 @@ def app_error(request: HttpRequest, exc: AppError) -> HttpResponse:
     response = answer({"detail": exc.detail, **exc.extra}, exc.status)
     if exc.status == 401:
         response["WWW-Authenticate"] = "Bearer"
+    if exc.retry_after is not None:
+        response["Retry-After"] = str(max(1, math.ceil(exc.retry_after)))
     return response
 
 

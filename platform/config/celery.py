@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import worker_ready, worker_shutdown
 from django.conf import settings
 
@@ -42,4 +43,11 @@ def _flush_traces(**_: Any) -> None:
 
 app.conf.beat_schedule = {
     "sweep-runs": {"task": "conversations.sweep_runs", "schedule": settings.SWEEP_INTERVAL_S},
+    "enforce-stops": {"task": "budgets.enforce_stops", "schedule": 5.0},
+    "lapse-holds": {"task": "budgets.lapse_holds", "schedule": 60.0},
+    "prune-budgets": {"task": "budgets.prune", "schedule": crontab(hour=3, minute=20)},
+    # Four times a minute: rules that are judged each minute spread over it.
+    "evaluate-alerts": {"task": "telemetry.evaluate_alerts", "schedule": 15.0},
+    "deliver-alerts": {"task": "telemetry.deliver_alerts", "schedule": 30.0},
+    "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": 86_400.0},
 }

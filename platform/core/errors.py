@@ -7,16 +7,27 @@ from typing import Any
 
 
 class AppError(Exception):
-    """`message` is for the caller and says the mend; `extra` is merged into the body of the answer."""
+    """`message` is for the caller and says the mend; `extra` is merged into the body of the answer.
+
+    `retry_after`: in seconds, where coming back later helps.
+    """
 
     code = "error"
     status = 500
 
-    def __init__(self, message: str, *, extra: Mapping[str, Any] | None = None, detail: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        detail: Any = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.detail = message if detail is None else detail
         self.extra = dict(extra or {})
+        self.retry_after = retry_after
 
 
 class BadInput(AppError):
