@@ -1,0 +1,243 @@
+"""One organization's rules, made ready: `payload` masks JSON and leaves it JSON, `text` masks what is no JSON."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol
+
+import orjson
+import regex
+
+from telemetry.masking import rules
+from telemetry.masking.rules import KINDS, Finder, Span
+
+MAX_DEPTH = 200
+# What an organization's own expressions, and an analyzer, may take of one payload; beyond it the payload is dropped.
+CUSTOM_BUDGET_S = 0.25
+LONG = 1024
+SHORTEST = 5  # nothing that a rule finds is shorter: a@b.c
+BASE64 = re.compile(r"(?:data:[\w/+.;=-]{0,100},)?[A-Za-z0-9+/_-]+={0,2}")
+# Digits and capitals each become one sign, so that what must be looked for is known before anything is parsed.
+CLASSES = bytes(
+    48 if 48 <= byte <= 57 else 65 if 65 <= byte <= 90 else byte if byte in b".-()+ /" else 97 for byte in range(256)
+)
+BIG = 10**11  # smaller integers are no card
+NUMBER_KINDS = frozenset({rules.PHONE, rules.CARD, rules.IP, rules.NATIONAL_ID})
+# A step's request repeats what the steps before it said. Texts of these lengths are remembered with their masks.
+REMEMBERED = range(24, 65_536)
+MEMORY_CHARS = 8_000_000
+_serials = itertools.count()
+
+
+class MaskingFailed(Exception):
+    """It cannot be said that all was masked: what was to be masked must not be kept."""
+
+
+class Analyzer(Protocol):
+    """A recognizer of an own kind (Presidio, a test's double). It raises whatever it likes."""
+
+    def spans(self, text: str) -> Iterable[tuple[int, int, str]]:
+        """Start, end and kind of each thing found; the kind becomes the placeholder, `[person]`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CustomRule:
+    name: str
+    pattern: str
+
+
+class _Memory:
+    """Texts that were masked before, of all maskers: as many signs as are set, then it begins anew."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[int, str], str] = {}
+        self._chars = 0
+
+    def get(self, key: tuple[int, str]) -> str | None:
+        return self._known.get(key)
+
+    def put(self, key: tuple[int, str], masked: str) -> None:
+        with self._lock:
+            if self._chars > MEMORY_CHARS:
+                self._known, self._chars = {}, 0
+            self._known[key] = masked
+            self._chars += len(key[1])
+
+
+_memory = _Memory()
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The time that is left, in one payload, for what has no bound of its own."""
+
+    left_s: float = CUSTOM_BUDGET_S
+
+
+@dataclass(frozen=True)
+class Masker:
+    kinds: frozenset[str] = frozenset(KINDS)
+    custom: tuple[CustomRule, ...] = ()
+    analyzer: Analyzer | None = None
+    _patterns: list[tuple[str, Any]] = field(default_factory=list, compare=False)
+    _serial: int = field(default_factory=lambda: next(_serials), compare=False)
+
+    def __post_init__(self) -> None:
+        self._patterns.extend((f"[{rule.name}]", regex.compile(rule.pattern)) for rule in self.custom)
+
+    def payload(self, raw: bytes) -> bytes:
+        """The same JSON with strings masked; the same bytes where nothing was found. Raises MaskingFailed."""
+        if not raw:
+            return raw
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return self.text(raw.decode("utf-8", "replace")).encode("utf-8", "replace")
+        masked = self._value(value, _Clock(), 0)
+        return raw if masked is value else orjson.dumps(masked)
+
+    def text(self, text: str) -> str:
+        """Raises MaskingFailed."""
+        return self._text(text, _Clock())
+
+    def _finders(self, text: str) -> list[Finder]:
+        """Only what can be in this text at all."""
+        kinds = self.kinds
+        found: list[Finder] = [rules.secrets] if rules.SECRET in kinds else []
+        if rules.EMAIL in kinds and "@" in text:
+            found.append(rules.emails)
+        if rules.IP in kinds and ":" in text:
+            found.append(rules.addresses6)
+        classes = text.encode("utf-8", "replace").translate(CLASSES)
+        numbers = kinds & NUMBER_KINDS
+        if numbers and (b"00" in classes or b"0.0" in classes):
+            found.append(rules.Numbers(numbers))
+        if rules.IBAN in kinds and b"AA00" in classes:
+            found.append(rules.ibans)
+        return found
+
+    def _value(self, value: Any, clock: _Clock, depth: int) -> Any:
+        """The very same object where nothing was found in it."""
+        if isinstance(value, str):
+            return self._string(value, clock, depth)
+        if isinstance(value, dict):
+            return self._dict(value, clock, depth)
+        if isinstance(value, list):
+            if depth > MAX_DEPTH:
+                raise MaskingFailed("nested too deep")
+            masked = [self._value(item, clock, depth + 1) for item in value]
+            return masked if any(a is not b for a, b in zip(masked, value, strict=True)) else value
+        if isinstance(value, int) and value >= BIG:
+            text = str(value)
+            masked_text = self._text(text, clock)
+            return value if masked_text == text else masked_text
+        return value
+
+    def _dict(self, value: dict[str, Any], clock: _Clock, depth: int) -> dict[str, Any]:
+        if depth > MAX_DEPTH:
+            raise MaskingFailed("nested too deep")
+        masked: dict[str, Any] = {}
+        changed, secrets = False, rules.SECRET in self.kinds
+        for name, item in value.items():
+            if isinstance(item, str) and item and secrets and _is_secret_name(name):
+                kept: Any = "[secret]"
+            else:
+                kept = self._value(item, clock, depth + 1)
+            shown = self._text(name, clock)
+            while shown in masked and shown != name:
+                shown += "'"
+            changed = changed or kept is not item or shown != name
+            masked[shown] = kept
+        return masked if changed else value
+
+    def _string(self, text: str, clock: _Clock, depth: int) -> str:
+        if text[:1] in ("{", "[") and text[-1:] in ("}", "]"):
+            try:
+                inner = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                return self._text(text, clock)
+            masked = self._value(inner, clock, depth + 1)
+            return text if masked is inner else orjson.dumps(masked).decode()
+        return self._text(text, clock)
+
+    def _text(self, text: str, clock: _Clock) -> str:
+        if len(text) not in REMEMBERED:
+            return self._masked(text, clock)
+        key = (self._serial, text)
+        known = _memory.get(key)
+        if known is None:
+            known = self._masked(text, clock)
+            _memory.put(key, known)
+        return text if known == text else known
+
+    def _masked(self, text: str, clock: _Clock) -> str:
+        if len(text) < SHORTEST and not self._slow:
+            return text
+        if len(text) > LONG and BASE64.fullmatch(text):
+            return text  # an image or a file: rules for text only damage it
+        spans = [span for find in self._finders(text) for span in find(text)]
+        if self._slow:
+            spans += self._slow_spans(text, clock)
+        return _replaced(text, spans) if spans else text
+
+    @property
+    def _slow(self) -> bool:
+        return bool(self._patterns) or self.analyzer is not None
+
+    def _slow_spans(self, text: str, clock: _Clock) -> list[Span]:
+        """What others wrote is held by the clock: no expression can hold up a worker."""
+        began = time.perf_counter()
+        found: list[Span] = []
+        try:
+            for placeholder, pattern in self._patterns:
+                if clock.left_s <= 0:
+                    raise TimeoutError
+                matches = pattern.finditer(text, timeout=clock.left_s)
+                found += [Span(m.start(), m.end(), placeholder) for m in matches if m.end() > m.start()]
+            if self.analyzer is not None:
+                found += [Span(start, end, f"[{kind.lower()}]") for start, end, kind in self.analyzer.spans(text)]
+        except TimeoutError:
+            raise MaskingFailed("an expression of the organization's own took too long") from None
+        except Exception as error:  # an analyzer fails as it likes, and a trace must not fail a run: it is dropped
+            raise MaskingFailed(f"the analyzer failed: {type(error).__name__}") from None
+        if self._patterns:
+            clock.left_s -= time.perf_counter() - began
+        return found
+
+
+@lru_cache(maxsize=4096)
+def _is_secret_name(name: str) -> bool:
+    return len(name) < 60 and rules.SECRET_NAME.match(name) is not None
+
+
+def _replaced(text: str, spans: Sequence[Span]) -> str:
+    """Spans that overlap become one, named as the longest of them: no rest of any may stay."""
+    parts, past = [], 0
+    pending: Span | None = None
+    for span in sorted(spans):
+        if pending is not None and span.start < pending.end:
+            longest = max(pending, span, key=lambda s: s.end - s.start)
+            pending = Span(pending.start, max(pending.end, span.end), longest.placeholder)
+            continue
+        if pending is not None:
+            parts += [text[past : pending.start], pending.placeholder]
+            past = pending.end
+        pending = span
+    assert pending is not None
+    return "".join((*parts, text[past : pending.start], pending.placeholder, text[pending.end :]))
+
+
+@lru_cache(maxsize=256)
+def masker_for(
+    kinds: frozenset[str] = frozenset(KINDS), custom: tuple[CustomRule, ...] = (), analyzer: Analyzer | None = None
+) -> Masker:
+    """Made once for the same rules: compiling an organization's own expressions is dear."""
+    return Masker(kinds, custom, analyzer)
