@@ -68,6 +68,12 @@ def add_tokens(facts: Facts, sent: int, answered: int) -> None:
         _run("add", facts, found, tokens)
 
 
+def look(facts: Facts) -> list[Standing]:
+    """How the limits stand, without counting anything."""
+    found = _applying(facts, lambda limit: True)
+    return _run("take", facts, found, {}) if found else []
+
+
 def applying(facts: Facts, kind: LimitKind) -> list[tuple[RateLimit, str]]:
     """The limits of one kind that are about these facts, each with the name of its counter."""
     return _applying(facts, lambda limit: limit.kind == kind, kinds=(kind,))

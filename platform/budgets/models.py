@@ -145,7 +145,9 @@ class BudgetWindow(models.Model):
     The window of a rolling budget is a row for each 24th of it.
     """
 
-    budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="windows", db_constraint=False)
+    budget = models.ForeignKey(
+        Budget, on_delete=models.CASCADE, related_name="windows", db_constraint=False, db_index=False
+    )
     target = models.CharField(max_length=255, blank=True)
     starts_at = models.DateTimeField()
     spent = _amount(default=0)
@@ -157,6 +159,7 @@ class BudgetWindow(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["budget", "target", "starts_at"], name="one_counter_per_budget_window")
         ]
+        indexes = [models.Index(fields=["budget", "starts_at"], name="counters_of_window")]
 
     def __str__(self) -> str:
         return f"{self.target or 'all'} since {self.starts_at:%Y-%m-%d %H:%M}"
