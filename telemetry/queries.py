@@ -118,6 +118,7 @@ class TraceFilters:
 
     start: datetime | None = None
     end: datetime | None = None
+    project_id: str = ""
     agent_id: str = ""
     conversation_id: str = ""
     run_id: str = ""

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, Membership, Role, Scope, hash_key
 from core.errors import PermissionDenied, Unauthenticated
 
+PICKED = "console_organization"  # of a session: the organization that its user stands on
 TOUCH_SECONDS = 60
 _last_touch: dict[str, float] = {}
 

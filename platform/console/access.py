@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
+from accounts.access import PICKED
 from accounts.models import Membership, Role
 
 Roles = frozenset[str]
@@ -14,7 +15,6 @@ ADMINS: Roles = frozenset({Role.OWNER, Role.ADMIN})
 OWNERS: Roles = frozenset({Role.OWNER})
 SUPERUSERS: Roles = frozenset()
 
-PICKED = "console_organization"
 _CACHE = "_console_roles"
 
 

@@ -47,6 +47,7 @@ _ALL = (
     Dimension("call_type", "Call type", "call_type"),
     Dimension("is_byok", "BYOK", "is_byok", is_flag=True),
     Dimension("error_type", "Error type", "error_type"),
+    Dimension("is_error", "Failed", "is_error", is_flag=True),
     Dimension("price_source", "Price source", "price_source"),
     Dimension("finish_reason", "Finish reason", "finish_reason"),
     Dimension("plan", "Billing plan", "billing_plan_type"),

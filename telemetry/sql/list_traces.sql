@@ -4,6 +4,7 @@ WHERE {scope}
     AND t.created_at >= fromUnixTimestamp64Milli({start:Int64}, 'UTC')
     AND t.created_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')
     AND ({after_id:String} = '' OR (t.created_at, t.id) < (fromUnixTimestamp64Milli({after_at:Int64}, 'UTC'), {after_id:String}))
+    AND ({project_id:String} = '' OR t.project_id = {project_id:String})
     AND ({agent_id:String} = '' OR t.agent_id = {agent_id:String})
     AND ({conversation_id:String} = '' OR t.conversation_id = {conversation_id:String})
     AND ({run_id:String} = '' OR t.run_id = {run_id:String})

@@ -100,6 +100,7 @@ def test_a_foreign_cursor_is_refused(stored, cursor):
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
+        ({"project_id": "project-1"}, {"project_id": "project-1"}),
         ({"agent_id": "agent-'; DROP TABLE llm_traces --"}, {"agent_id": "agent-'; DROP TABLE llm_traces --"}),
         ({"conversation_id": "conv-1\\"}, {"conversation_id": "conv-1\\"}),
         ({"run_id": "run-1"}, {"run_id": "run-1"}),

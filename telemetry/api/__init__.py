@@ -1,0 +1,16 @@
+"""The routes of `/api` about traces, usage and times: what is asked, checked, and the answers' shapes."""
+
+from django.urls import path
+
+from telemetry.api import figures, traces
+
+ROUTES = [
+    path("traces", traces.Traces.as_view(), name="rest-traces"),
+    path("traces/<str:trace_id>", traces.OneTrace.as_view(), name="rest-trace"),
+    path("usage", figures.UsageView.as_view(), name="rest-usage"),
+    path("latency", figures.LatencyView.as_view(), name="rest-latency"),
+    path("errors", figures.ErrorsView.as_view(), name="rest-errors"),
+    path("cache", figures.CacheView.as_view(), name="rest-cache"),
+    path("byok", figures.ByokView.as_view(), name="rest-byok"),
+    path("unpriced", figures.UnpricedView.as_view(), name="rest-unpriced"),
+]
