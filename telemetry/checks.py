@@ -13,6 +13,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Warning, register
 
+from telemetry.content import analyzer
+
 
 @register
 def check_spool(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -58,3 +60,16 @@ def check_email(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
         return []
     hint = "It reads smtp://user:password@host:587, or smtps://user:password@host:465."
     return [Error("EMAIL_URL is no address of a mail server.", hint=hint, id="telemetry.E003")]
+
+
+@register
+def check_analyzer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """An analyzer that is switched on and not there would cost every masked payload."""
+    if not settings.TRACE_ANALYZER:
+        return []
+    try:
+        analyzer(settings.TRACE_ANALYZER)
+    except ImportError as error:
+        hint = "Install what it says, or set TRACE_ANALYZER to another class by its dotted path, or leave it empty."
+        return [Error(f"TRACE_ANALYZER={settings.TRACE_ANALYZER}: {error}", hint=hint, id="telemetry.E004")]
+    return []

@@ -115,9 +115,11 @@ class Spool:
                 self._start_thread()
             return OpenCall(self, start, row, self._writer)
 
-    def _finish(self, call: OpenCall, end: CallEnd) -> None:
+    def _finish(self, call: OpenCall, end: CallEnd, payloads: Sequence[bytes] | None = None) -> None:
+        """`payloads`: what of request, response and settings is to be kept; without them all of it is."""
         row = [*call.row, *end_row(end)]
-        payloads: Sequence[bytes] = (call.start.request_json, end.response_json, dump(call.start.llm_config))
+        if payloads is None:
+            payloads = (call.start.request_json, end.response_json, dump(call.start.llm_config))
         oversized = sum(map(len, payloads)) > self.limits.call_bytes
         if oversized or self._full:
             payloads = NO_PAYLOADS

@@ -34,7 +34,8 @@ class CallStart:
     """What is known before a model is called. One for each attempt; `trace_id` groups all calls of a run.
 
     Ids are as on the wire (`agent-<uuid>`); "" where there is none. `provider` is the type, `provider_name` the
-    provider's own name. `request_json` is the exact body that is sent, without headers.
+    provider's own name. `request_json` is the exact body that is sent, without headers. `secrets` (keys, values of
+    headers) are never written: they are looked for in everything that is.
     """
 
     id: str
@@ -63,6 +64,7 @@ class CallStart:
     billing_plan_type: str = ""
     billing_cost_source: str = ""
     billing_customer_id: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

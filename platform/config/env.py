@@ -69,6 +69,7 @@ class Env(BaseSettings):
     database_pool_size: int = Field(default=20, ge=1, le=500)
     redis_url: str = ""
     clickhouse_url: str = ""
+    clickhouse_console_url: str = ""
 
     run_lease_s: float = Field(default=15.0, ge=1, le=600, description="A run whose worker is silent so long is taken.")
     sweep_interval_s: float = Field(default=5.0, ge=1, le=60)
@@ -81,6 +82,8 @@ class Env(BaseSettings):
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
     trace_retention_days: int = Field(default=90, ge=1)
     payload_retention_days: int = Field(default=30, ge=1)
+    trace_content: Literal["full", "masked", "metadata"] = "full"
+    trace_analyzer: str = Field(default="", description="presidio, or a class by its dotted path.")
     provider_trace_backends: str = "clickhouse"
     telemetry_socket: Path = Path("/var/run/telemetry/telemetry.sock")
     otlp_endpoint: str = ""
@@ -102,7 +105,9 @@ class Env(BaseSettings):
     default_model: str = ""
     default_embedding: str = ""
 
-    @field_validator("database_url", "redis_url", "clickhouse_url", "otlp_endpoint", "email_url")
+    @field_validator(
+        "database_url", "redis_url", "clickhouse_url", "clickhouse_console_url", "otlp_endpoint", "email_url"
+    )
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         """What cannot even be taken apart; `config.checks` looks at the rest."""
@@ -131,7 +136,9 @@ def _fill_from_stack(env: Env) -> None:
         return
     env.database_url = env.database_url or found.database_url
     env.redis_url = env.redis_url or found.redis_url
-    env.clickhouse_url = env.clickhouse_url or found.clickhouse_url
+    if env.clickhouse_url in ("", found.clickhouse_url):
+        env.clickhouse_url = found.clickhouse_url
+        env.clickhouse_console_url = env.clickhouse_console_url or found.clickhouse_console_url
     if not env.local_model_url:
         env.local_model_url, env.local_model_key = found.model_base_url, found.model_key
         env.local_model_name = found.model_name

@@ -120,6 +120,7 @@ CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
 }
 CLICKHOUSE_URL = ENV.clickhouse_url
+CLICKHOUSE_CONSOLE_URL = ENV.clickhouse_console_url
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -141,6 +142,7 @@ TELEMETRY_SPOOL_DIR = ENV.telemetry_spool_dir or DATA_DIR / "spool"
 TELEMETRY_SPOOL_MAX_BYTES = ENV.telemetry_spool_max_bytes
 TRACE_RETENTION_DAYS = ENV.trace_retention_days
 PAYLOAD_RETENTION_DAYS = ENV.payload_retention_days
+TRACE_CONTENT, TRACE_ANALYZER = ENV.trace_content, ENV.trace_analyzer
 PROVIDER_TRACE_BACKENDS = [name.strip() for name in ENV.provider_trace_backends.split(",") if name.strip()]
 TELEMETRY_SOCKET = ENV.telemetry_socket
 OTLP_ENDPOINT, OTLP_HEADERS, OTLP_CONTENT = ENV.otlp_endpoint, ENV.otlp_headers, ENV.otlp_content

@@ -46,6 +46,8 @@ class Analyzer(Protocol):
         """Start, end and kind of each thing found; the kind becomes the placeholder, `[person]`."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class CustomRule:

@@ -9,8 +9,10 @@ import atexit
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from typing import Protocol, cast
+from urllib.parse import unquote, urlsplit
 
 from providers.catalog import ModelInfo, preset_of
 from providers.errors import BadRequest
@@ -20,6 +22,8 @@ from providers.types import ModelRequest
 
 NATIVE, CONSTRAINED = "native", "constrained"
 MAX_CLIENTS = 1000
+OPEN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
+SHORTEST_SECRET = 6  # less could be any word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,20 @@ class Credential:
     @property
     def fingerprint(self) -> str:
         return masked(self.api_key, self.provider_type)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may stand in no trace: the key, what headers carry, what is secret in the address."""
+        return _secrets_of(self)
+
+
+@lru_cache(maxsize=MAX_CLIENTS)
+def _secrets_of(credential: Credential) -> tuple[str, ...]:
+    found = {credential.api_key, *(value for name, value in credential.headers if name.lower() not in OPEN_HEADERS)}
+    parts = urlsplit(credential.base_url or "")
+    written = [*parts.netloc.rpartition("@")[0].split(":", 1), *(p.partition("=")[2] for p in parts.query.split("&"))]
+    found |= {form for value in written for form in (value, unquote(value))}
+    return tuple(sorted((s for s in found if len(s) >= SHORTEST_SECRET), key=lambda s: (-len(s), s)))
 
 
 class Client(Protocol):
