@@ -268,4 +268,14 @@ def _organization_names(ids: Any) -> dict[str, str]:
     return {str(pk): name for pk, name in Organization.objects.filter(pk__in=list(ids)).values_list("pk", "name")}
 
 
+def _project_names(ids: Any) -> dict[str, str]:
+    return {str(pk): name for pk, name in Project.objects.filter(pk__in=list(ids)).values_list("pk", "name")}
+
+
+def _key_names(ids: Any) -> dict[str, str]:
+    return {str(pk): name for pk, name in ApiKey.objects.filter(pk__in=list(ids)).values_list("pk", "name")}
+
+
 register_names("org", _organization_names)
+register_names("project", _project_names)
+register_names("key", _key_names)

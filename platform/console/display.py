@@ -99,6 +99,15 @@ def span(ms: Any) -> str:
     return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def percent(share: Any) -> str:
+    """A share of 1 as percent, with the digits that matter: 12 %, 3.4 %, 0.05 %."""
+    if share is None or share == "":
+        return DASH
+    value = 100 * float(share)
+    digits = 0 if value == 0 or abs(value) >= 99.95 else 1 if abs(value) >= 1 else 2
+    return f"{value:.{digits}f} %"
+
+
 def when(at: datetime | None) -> SafeString | str:
     """How long ago, with the exact time on hover and for screen readers."""
     if at is None:

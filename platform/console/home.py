@@ -8,24 +8,20 @@ from django.http import HttpRequest
 
 from console import registry
 from console.access import shown_organization_ids
-from console.periods import CHOICES, DEFAULT, period_of
-
-PERIOD = "console_period"
+from console.periods import PRESETS, chosen, range_fields
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The context of admin/index.html; the period is kept in the session."""
-    wanted = request.GET.get("period")
-    if wanted and wanted in {key for key, _, _ in CHOICES}:
-        request.session[PERIOD] = wanted
-    period = period_of(wanted or request.session.get(PERIOD, DEFAULT))
+    period = chosen(request)
     scope = registry.Scope(request, period, shown_organization_ids(request))
     shown = [(panel.template, panel.load(scope)) for panel in registry.panels()]
     return {
         **context,
         "title": "Overview",
         "period": period,
-        "periods": [(key, label) for key, label, _ in CHOICES],
+        "presets": PRESETS,
+        **range_fields(period),
         "panels": [{"template": template, "data": data} for template, data in shown if data is not None],
         "base_url": request.build_absolute_uri("/").rstrip("/"),
     }

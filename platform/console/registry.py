@@ -8,7 +8,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from console.access import shown_organization_ids
 from console.periods import Period
+from core.ids import is_id
 
 View = Callable[..., HttpResponse]
 
@@ -45,6 +47,7 @@ Names = Callable[[Iterable[str]], Mapping[str, str]]
 _pages: dict[str, Page] = {}
 _panels: dict[str, Panel] = {}
 _names: dict[str, Names] = {}
+_fallbacks: dict[str, Panel] = {}
 
 
 def register_page(page: Page) -> None:
@@ -63,6 +66,19 @@ def panels() -> list[Panel]:
     return sorted(_panels.values(), key=lambda panel: panel.order)
 
 
+def register_fallback(panel: Panel) -> None:
+    """What PostgreSQL knows of a period: shown where ClickHouse should speak and does not answer."""
+    _fallbacks[panel.template] = panel
+
+
+def fallbacks(request: HttpRequest, period: Period) -> list[dict[str, Any]]:
+    """Ready to be shown: template and data."""
+    scope = Scope(request, period, shown_organization_ids(request))
+    ordered = sorted(_fallbacks.values(), key=lambda panel: panel.order)
+    shown = [(panel.template, panel.load(scope)) for panel in ordered]
+    return [{"template": template, "data": data} for template, data in shown if data is not None]
+
+
 def register_names(kind: str, names: Names) -> None:
     """`kind` is the prefix of the ids: agent, org, conv ..."""
     _names[kind] = names
@@ -70,5 +86,5 @@ def register_names(kind: str, names: Names) -> None:
 
 def names_of(kind: str, ids: Iterable[str]) -> Mapping[str, str]:
     """Id to name, of those that still exist."""
-    wanted = {item for item in ids if item.startswith(f"{kind}-")}
+    wanted = {item for item in ids if is_id(kind, item)}  # traces hold whatever callers sent
     return _names[kind](wanted) if wanted and kind in _names else {}

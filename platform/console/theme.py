@@ -37,7 +37,14 @@ def _list(title: str, icon: str, model: str) -> dict[str, Any]:
 
 
 NAVIGATION = [
-    {"items": [_item("Overview", "space_dashboard", "index")]},
+    {
+        "items": [
+            _item("Overview", "space_dashboard", "index"),
+            _item("Usage", "bar_chart", "telemetry_usage"),
+            _item("Traces", "query_stats", "telemetry_traces"),
+            _item("SQL", "terminal", "telemetry_sql"),
+        ]
+    },
     {
         "title": "Agents",
         "separator": True,
@@ -56,7 +63,14 @@ NAVIGATION = [
             _list("Conversations", "forum", "conversations_conversation"),
             _list("Runs", "play_circle", "conversations_run"),
             _list("Steps", "stairs_2", "conversations_step"),
-            _item("Traces", "query_stats", "telemetry_traces"),
+        ],
+    },
+    {
+        "title": "Alerts",
+        "separator": True,
+        "items": [
+            _list("Alert rules", "notifications", "telemetry_alertrule"),
+            _list("Alert channels", "send", "telemetry_alertchannel"),
         ],
     },
     {
@@ -91,8 +105,8 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": False,
     "BORDER_RADIUS": "8px",
     "DASHBOARD_CALLBACK": "console.home.dashboard",
-    "STYLES": [_static("console/console.css"), _static("console/charts.css"), _static("console/chat.css")],
-    "SCRIPTS": [_static("console/console.js")],
+    "STYLES": [_static(f"console/{name}.css") for name in ("console", "charts", "cockpit", "chat")],
+    "SCRIPTS": [_static("console/console.js"), _static("console/charts.js")],
     "COMMAND": {"search_models": False, "show_history": False},
     "SIDEBAR": {
         "show_search": True,

@@ -1,30 +1,23 @@
-"""The home page's figures: spend, calls, tokens, errors, latency; by day and model; by whose key."""
+"""The home page's figures: spend, calls, tokens, errors, latency; over time by model; by whose key; the dearest."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from console.access import figure_organizations
-from console.registry import Panel, Scope, names_of, register_panel
+from console.registry import Panel, Scope, fallbacks, register_panel
+from telemetry.admin.asked import reach
 from telemetry.admin.figures import read
 from telemetry.client import TelemetryUnavailable
 
 
 def figures(scope: Scope) -> dict[str, Any]:
-    organizations = figure_organizations(scope.request)
-    if not organizations:
+    found = reach(scope.request, {})
+    if found is None:
         return {"none": True}
     try:
-        found = read(organizations, scope.period)
+        return {"figures": read(found, scope.period), "period": scope.period}
     except TelemetryUnavailable as error:
-        return {"trouble": error.message}
-    return {
-        "figures": found,
-        "several": len(organizations) > 1,
-        "agent_names": names_of("agent", (row.agent_id for row in found.agents)),
-        "organization_names": names_of("org", (row.organization_id for row in found.organizations)),
-        "period": scope.period,
-    }
+        return {"trouble": error.message, "fallbacks": fallbacks(scope.request, scope.period)}
 
 
 register_panel(Panel(10, "console/telemetry/figures.html", figures))
