@@ -15,6 +15,7 @@ class Addresses:
     database_url: str = ""
     redis_url: str = ""
     clickhouse_url: str = ""
+    clickhouse_console_url: str = ""
     model_base_url: str = ""
     model_key: str = ""
     model_name: str = ""

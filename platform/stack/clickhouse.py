@@ -13,6 +13,8 @@ from stack.ports import LOOPBACK, free_port
 from stack.redis_part import remembered_password
 
 USER = DATABASE = "perennial"
+CONSOLE = "perennial_console"
+CONSOLE_ACCOUNT = Path(__file__).parents[2] / "deploy" / "clickhouse" / "console_user.xml"
 SERVER = str(Path(__file__).with_name("clickhouse_server.py"))
 MEMORY = 2 << 30
 
@@ -60,6 +62,7 @@ class ClickHouse:
         self.log = logs / "clickhouse.log"
         self.throwaway = throwaway
         self.child: Child | None = None
+        self.console_url = ""  # the account of the SQL console, once it is started
 
     def start(self) -> str:
         run = self.home / "run"
@@ -67,8 +70,11 @@ class ClickHouse:
         run.mkdir(exist_ok=True)
         password = remembered_password(self.home / "password")
         tcp, http_port = free_port(self.home / "port"), free_port(self.home / "http_port")
-        digest = hashlib.sha256(password.encode()).hexdigest()
-        write_private(run / "users.xml", USERS.format(user=USER, digest=digest))
+        write_private(run / "users.xml", USERS.format(user=USER, digest=_sha256(password)))
+        console_password = remembered_password(self.home / "console_password")
+        (run / "users.d").mkdir(exist_ok=True)
+        console = CONSOLE_ACCOUNT.read_text().replace("PASSWORD_SHA256_HEX", _sha256(console_password))
+        write_private(run / "users.d" / "console_user.xml", console)
         settings = {"run": escape(str(run)), "host": LOOPBACK, "tcp": tcp, "http": http_port, "memory": MEMORY}
         write_private(run / "config.xml", CONFIG.format(**settings))
         # -P: the script's own folder must not be searched, its modules have the names of installed ones.
@@ -77,6 +83,7 @@ class ClickHouse:
         self.child.start()
         self.child.wait_until(lambda: query(http_port, password, "SELECT 1") == "1")
         query(http_port, password, f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        self.console_url = f"clickhouse://{CONSOLE}:{console_password}@{LOOPBACK}:{tcp}/{DATABASE}"
         return f"clickhouse://{USER}:{password}@{LOOPBACK}:{tcp}/{DATABASE}"
 
     def stop(self) -> None:
@@ -100,3 +107,7 @@ def query(http_port: int, password: str, sql: str) -> str | None:
 
 def _login(password: str) -> dict[str, str]:
     return {"X-ClickHouse-User": USER, "X-ClickHouse-Key": password, "Content-Length": "0"}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -84,7 +84,8 @@ class Stack:
         except BaseException:
             self.stop()
             raise
-        self.addresses = Addresses(urls["DATABASE_URL"], urls["REDIS_URL"], urls["CLICKHOUSE_URL"])
+        console = next((part.console_url for part in self._running if isinstance(part, ClickHouse)), "")
+        self.addresses = Addresses(urls["DATABASE_URL"], urls["REDIS_URL"], urls["CLICKHOUSE_URL"], console)
         addresses.write(self.data_dir, self.addresses)
         return self.addresses
 

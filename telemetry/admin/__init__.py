@@ -1,5 +1,5 @@
 """Traces and figures in the admin, read from ClickHouse."""
 
-from telemetry.admin import home, traces
+from telemetry.admin import alert_channels, alerts, home, sql, traces, usage
 
-__all__ = ["home", "traces"]
+__all__ = ["alert_channels", "alerts", "home", "sql", "traces", "usage"]
