@@ -99,7 +99,7 @@ def _model(caller: Caller, data: CreateAgent | UpdateAgent) -> ResolvedModel | N
     handle = data.model or (data.llm_config.named() if data.llm_config else None) or settings.DEFAULT_MODEL
     if not handle:
         return None
-    target = resolve(caller.organization_id, handle)
+    target = resolve(caller.organization_id, handle, caller.project_id or "")
     if target.info.kind != "llm":
         raise BadInput(f"{handle} is an embedding model: an agent thinks with a language model.")
     return target
@@ -109,7 +109,7 @@ def _embedding(caller: Caller, data: CreateAgent | UpdateAgent) -> str | None:
     handle = data.embedding or (data.embedding_config.handle if data.embedding_config else None)
     if not handle:
         return None
-    target = resolve(caller.organization_id, handle)
+    target = resolve(caller.organization_id, handle, caller.project_id or "")
     if target.info.kind != "embedding":
         raise BadInput(f"{handle} is no embedding model (GET /v1/models/embedding lists them).")
     return target.info.handle

@@ -18,8 +18,9 @@ from agents.threads import threads
 from core.errors import AppError
 from providers.catalog import ModelInfo, describe, preset_of
 from providers.clients.base import Credential
-from providers.entries import entries_of
+from providers.entries import Asker
 from providers.resolve import resolve
+from providers.rules import usable
 
 EVERYTHING = frozenset({"blocks", "tools", "tags", "pending_approval"})
 
@@ -75,7 +76,7 @@ def reach(organization_id: str, handle: str) -> Reach:
 
 def endpoints(organization_id: str, found: Iterable[ModelInfo]) -> list[Reach]:
     """Listed models, each with the address of its provider."""
-    urls = {entry.name: _url(entry.credential) for entry in entries_of(organization_id)}
+    urls = {entry.name: _url(entry.credential) for entry in usable(Asker(organization_id))}
     return [Reach(info, urls.get(info.provider_name)) for info in found]
 
 

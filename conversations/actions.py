@@ -75,13 +75,16 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
     Raises Stopped, BudgetExceeded and RateLimitExceeded, and then makes no run.
     """
     agent = conversation.agent
-    target = resolve(agent.organization_id, send.options.get("override_model") or conversation.model or agent.model)
+    project_id = caller.project_id or agent.project_id
+    identity_id = next((row["sender_id"] for row in send.rows if row.get("sender_id")), "")
+    handle = send.options.get("override_model") or conversation.model or agent.model
+    target = resolve(agent.organization_id, handle, project_id or "", identity_id)
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
     rows = _checked(conversation, send.rows)
     run = Run(
         organization_id=conversation.organization_id,
-        project_id=caller.project_id or agent.project_id,
+        project_id=project_id,
         agent_id=agent.pk,
         conversation=conversation,
         input=rows,
@@ -95,7 +98,7 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         callback_url=send.callback_url,
         api_key_id=caller.api_key_id,
         user_id=caller.user_id,
-        identity_id=next((row["sender_id"] for row in rows if row.get("sender_id")), ""),
+        identity_id=identity_id,
         trace_id=secrets.token_hex(16),
         lease_expires_at=now() + timedelta(seconds=settings.RUN_LEASE_S),
     )
@@ -241,7 +244,7 @@ class NewConversation:
 @transaction.atomic
 def create_conversation(caller: Caller, agent: Agent, new: NewConversation) -> Conversation:
     if new.model:
-        resolve(agent.organization_id, new.model)
+        resolve(agent.organization_id, new.model, caller.project_id or agent.project_id or "")
     conversation = Conversation.objects.create(
         organization_id=agent.organization_id,
         agent=agent,

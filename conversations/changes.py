@@ -18,7 +18,7 @@ def update_conversation(caller: Caller, conversation: Conversation, changes: dic
     if changes.get("archived") is not None:
         fields["archived_at"] = (conversation.archived_at or now()) if changes["archived"] else None
     if fields.get("model"):
-        resolve(conversation.organization_id, fields["model"])
+        resolve(conversation.organization_id, fields["model"], caller.project_id or conversation.agent.project_id or "")
     if "model" in fields:
         fields["compiled_version"] = 0  # the system prompt may differ by provider: the next step compiles it anew
     fields |= {"updated_at": now(), "last_updated_by_id": caller.user_id}

@@ -116,7 +116,8 @@ def compact_conversation(
     """On demand. Raises Conflict while a turn runs, BadInput where there is nothing to sum up."""
     _refuse_while_running(conversation)
     agent = conversation.agent
-    target = resolve(agent.organization_id, conversation.model or agent.model)
+    project_id = caller.project_id or agent.project_id or ""
+    target = resolve(agent.organization_id, conversation.model or agent.model, project_id)
     room = Room(
         agent=agent,
         conversation=conversation,
@@ -128,7 +129,7 @@ def compact_conversation(
         context=CallContext(
             organization_id=agent.organization_id,
             call_type="summarization",
-            project_id=caller.project_id or agent.project_id or "",
+            project_id=project_id,
             agent_id=agent.pk,
             agent_tags=tuple(agent.tags),
             conversation_id=conversation.pk,
@@ -152,7 +153,9 @@ def summarize(room: Room) -> Made:
             continue
         for handle in _handles(room, mode):
             try:
-                return _ask(room, cut, resolve(room.agent.organization_id, handle))
+                asker = room.context
+                target = resolve(asker.organization_id, handle, asker.project_id, asker.identity_id)
+                return _ask(room, cut, target)
             except (ProviderError, AppError) as error:
                 log.warning("%s: no summary by %s: %s", room.conversation.pk, handle, error)
                 failure = error

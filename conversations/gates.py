@@ -89,6 +89,6 @@ def _facts_by_handle(run: Run) -> Facts:
     conversation = run.conversation
     handle = run.options.get("override_model") or conversation.model or conversation.agent.model
     try:
-        return facts_of(run, resolve(run.organization_id, handle))
+        return facts_of(run, resolve(run.organization_id, handle, run.project_id or "", run.identity_id))
     except BadInput:  # its model is gone: it can call none
         return Facts(organization_id=run.organization_id)

@@ -135,8 +135,10 @@ def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCal
         while True:
             writer.delta(delta(next(thinking)))
     except StopIteration as end:
+        work.target = call.target  # another key may have stood in
         return end.value, call
     except ProviderError as error:
+        work.target = call.target
         raise StepFailed(error, work, call.outcome) from error
 
 

@@ -53,7 +53,8 @@ def system_row(conversation: Conversation, new_with: Sequence[Block] | None = No
 
 def _provider_type(conversation: Conversation, agent: Agent) -> str:
     try:
-        return resolve(agent.organization_id, conversation.model or agent.model).credential.provider_type
+        handle = conversation.model or agent.model
+        return resolve(agent.organization_id, handle, agent.project_id or "").credential.provider_type
     except AppError:  # the provider was removed: the prompt is compiled all the same
         return ""
 

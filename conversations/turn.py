@@ -57,7 +57,7 @@ def load(run: Run) -> Work:
     conversation = Conversation.objects.select_related("agent").get(pk=run.conversation_id)
     agent = conversation.agent
     handle = run.options.get("override_model") or conversation.model or agent.model
-    target = resolve(agent.organization_id, handle)
+    target = resolve(agent.organization_id, handle, run.project_id or agent.project_id or "", run.identity_id)
     history = histories.load(conversation, agent.agent_type, agent.timezone)
     tools = tools_of(agent)
     work = Work(

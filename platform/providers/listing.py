@@ -17,6 +17,7 @@ from providers.tool_modes import tool_mode_of
 log = logging.getLogger(__name__)
 TTL_S = 300.0
 FAILED_TTL_S = 20.0
+MOST = 2_000
 MINILM = "all-minilm-l6-v2"
 
 
@@ -60,7 +61,11 @@ def listing_of(credential: Credential, *, stale_ok: bool = False) -> Listing:
         except ProviderError as error:
             log.warning("Models of provider type %s cannot be listed: %s", credential.provider_type, error.message)
             made = Listing(found.models if found else {}, time.monotonic(), error.message)
-        _listings[credential] = made
+        with _guard:
+            while len(_listings) >= MOST:  # the oldest goes; end users' own keys can be many
+                _locks.pop(oldest := next(iter(_listings)), None)
+                _listings.pop(oldest, None)
+            _listings[credential] = made
         return made
 
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
@@ -24,10 +26,23 @@ class ToolMode(models.TextChoices):
 
 
 class Provider(OrganizationModel):
-    """An organization's own credential at a provider (BYOK). Its models are `<name>/<model>`."""
+    """An organization's own credential at a provider (BYOK). Its models are `<name>/<model>`.
+
+    It is for the whole organization, for one project, or for one end user (`identity_id`, as `sender_id` on the wire);
+    the narrowest of a name counts. While a key is changed, the one before it stands by until `previous_until`.
+    """
 
     id = PrefixedIdField(prefix="provider", primary_key=True)
     name = models.CharField(max_length=100, validators=[RegexValidator(NAME, NAME_RULE)])
+    project = models.ForeignKey(
+        "accounts.Project",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Empty: for the whole organization.",
+    )
+    identity_id = models.CharField("end user", max_length=200, blank=True, default="")
     provider_type = models.CharField(max_length=40)
     api_key = EncryptedTextField(blank=True, default="")
     base_url = models.CharField(max_length=500, blank=True)
@@ -36,16 +51,88 @@ class Provider(OrganizationModel):
     tool_mode = models.CharField(max_length=20, choices=ToolMode.choices, default=ToolMode.AUTO, blank=True)
     fingerprint = models.CharField(max_length=40, blank=True, editable=False)
     enabled = models.BooleanField(default=True)
+
+    previous_key = EncryptedTextField(null=True, blank=True, editable=False)
+    previous_fingerprint = models.CharField(max_length=40, blank=True, default="", editable=False)
+    previous_until = models.DateTimeField(null=True, blank=True, editable=False)
+    rotated_at = models.DateTimeField(null=True, blank=True, editable=False)
+    stood_in_at = models.DateTimeField(null=True, blank=True, editable=False)
+
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_error = models.TextField(blank=True, editable=False)
+    last_error_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    failed_checks = models.PositiveSmallIntegerField(default=0, editable=False)
+    next_check_at = models.DateTimeField(null=True, blank=True, default=timezone.now, editable=False)
+    headroom = models.JSONField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["-created_at"]
-        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="one_provider_per_name")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "identity_id", "name"],
+                condition=Q(project__isnull=True),
+                name="one_provider_per_name",
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "project", "name"],
+                condition=Q(project__isnull=False),
+                name="one_provider_per_name_in_project",
+            ),
+            models.CheckConstraint(
+                condition=Q(project__isnull=True) | Q(identity_id=""), name="provider_of_project_or_of_end_user"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["next_check_at"], condition=Q(enabled=True), name="providers_due_checks"),
+            models.Index(
+                fields=["previous_until"], condition=Q(previous_until__isnull=False), name="providers_old_keys"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint or 'no key'})"
+
+
+class Rule(models.TextChoices):
+    BYOK_ONLY = "byok_only", "Own keys only: never the installation's"
+    BYOK_FIRST = "byok_first", "Own keys first, the installation's when one fails"
+    BASE_ONLY = "base_only", "The installation's keys only"
+
+
+class KeyRule(OrganizationModel):
+    """Whose keys an organization's calls are made with. One of a project goes before the organization's.
+
+    Without any, a handle means the own provider of that name, else the installation's, and nothing stands in for it.
+    """
+
+    id = PrefixedIdField(prefix="keyrule", primary_key=True)
+    project = models.ForeignKey(
+        "accounts.Project",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Empty: for every project without a rule of its own.",
+    )
+    rule = models.CharField(max_length=20, choices=Rule.choices)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization"], condition=Q(project__isnull=True), name="one_key_rule_per_organization"
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "project"],
+                condition=Q(project__isnull=False),
+                name="one_key_rule_per_project",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_rule_display()
 
 
 def _per_million(help_text: str) -> models.DecimalField[Decimal | None, Decimal | None]:
