@@ -5,3 +5,9 @@ from django.apps import AppConfig
 
 class AgentsConfig(AppConfig):
     name = "agents"
+
+    def ready(self) -> None:
+        from agents.limits import complete
+        from budgets.effective import complete_with
+
+        complete_with(complete)

@@ -13,6 +13,7 @@ from budgets.limits import Standing
 from budgets.models import LimitKind, RateLimit, Rule, Scope, Stop
 from budgets.rules import rules_of
 from budgets.states import State
+from core.ids import is_id
 from core.time import now
 
 Completion = Callable[[Facts], Facts]
@@ -65,7 +66,7 @@ def effective(facts: Facts) -> Effective:
 
 
 def _completed(facts: Facts) -> Facts:
-    if facts.api_key_id and not facts.project_id:
+    if is_id("key", facts.api_key_id) and not facts.project_id:
         key = ApiKey.objects.filter(organization_id=facts.organization_id, pk=facts.api_key_id).first()
         facts = replace(facts, project_id=(key.project_id or "") if key else "")
     for completion in _completions:

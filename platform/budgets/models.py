@@ -11,7 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
-from core.ids import PrefixedIdField
+from core.ids import PrefixedIdField, is_id
 from core.models import Audited, OrganizationModel
 
 EACH = "*"
@@ -28,6 +28,9 @@ class Scope(models.TextChoices):
     END_USER = "end_user", "End user"
     MODEL = "model", "Model"
     PROVIDER_KEY = "provider_key", "Provider key"
+
+
+ID_PREFIXES = {Scope.PROJECT.value: "project", Scope.AGENT.value: "agent", Scope.API_KEY.value: "key"}
 
 
 class Metric(models.TextChoices):
@@ -75,6 +78,9 @@ class Rule(OrganizationModel, Audited):
             self.target = ""
         elif not self.target:
             raise ValidationError({"target": f"Say which {self.get_scope_display()}: its id, or * for each one."})
+        prefix = ID_PREFIXES.get(self.scope)
+        if prefix and self.target != EACH and not is_id(prefix, self.target):
+            raise ValidationError({"target": f"This is no id of the form {prefix}-<uuid4>."})
 
     @property
     def about(self) -> str:

@@ -15,11 +15,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from budgets.api import ROUTES as BUDGET_ROUTES
 from core.errors import NotFound
 from telemetry.api import ROUTES as TELEMETRY_ROUTES
 
 # Each room lists its routes, paths without a slash at either end; the rooms beside and above add theirs here.
-ROUTES = [*TELEMETRY_ROUTES]
+ROUTES = [*BUDGET_ROUTES, *TELEMETRY_ROUTES]
 
 
 @extend_schema(exclude=True)

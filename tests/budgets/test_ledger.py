@@ -22,11 +22,12 @@ from budgets.models import Budget, BudgetEvent, BudgetWindow, Hold
 from core.time import now
 
 CENT = Amounts(usd=Decimal("0.01"), tokens=100)
+ID = "00000000-0000-4000-8000-000000000001"
 LEVELS = {
     "organization": "",
-    "project": "project-1",
-    "agent": "agent-1",
-    "api_key": "key-1",
+    "project": f"project-{ID}",
+    "agent": f"agent-{ID}",
+    "api_key": f"key-{ID}",
     "end_user": "identity-1",
     "model": "openai/gpt-5*",
     "provider_key": "provider-1",
@@ -40,9 +41,9 @@ def organization(db: None) -> Organization:
 
 def facts(organization: Organization, **fields: Any) -> Facts:
     known = {
-        "project_id": "project-1",
-        "agent_id": "agent-1",
-        "api_key_id": "key-1",
+        "project_id": f"project-{ID}",
+        "agent_id": f"agent-{ID}",
+        "api_key_id": f"key-{ID}",
         "end_user": "identity-1",
         "model": "openai/gpt-5-mini",
         "provider_key": "provider-1",
@@ -96,7 +97,7 @@ def test_a_thousand_first_calls_at_once_get_one_reservation_of_a_budget_of_one_c
     assert len(found) >= 1000
     assert found.count(True) == 1, "one call fits, and no other that came at the same time"
     assert counter(one).reserved == Decimal(amount)
-    assert counter(each, "agent-1").reserved == Decimal("0.01"), "a refused call is charged to no budget at all"
+    assert counter(each, f"agent-{ID}").reserved == Decimal("0.01"), "a refused call is charged to no budget at all"
     assert Hold.objects.count() == 1
 
 
@@ -274,7 +275,7 @@ def test_a_budget_that_was_deleted_meanwhile_stops_no_call(
     call(facts(organization))
     gone.delete()
     call(facts(organization))
-    assert counter(stays, "agent-1").spent == Decimal("0.02")
+    assert counter(stays, f"agent-{ID}").spent == Decimal("0.02")
 
 
 def test_an_organization_without_rules_pays_no_query(

@@ -1,0 +1,81 @@
+"""Rate limits: list, make, change, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Organization
+from budgets import actions
+from budgets.api.common import FAULTS, actor_of, admin_of, find, named_fields, rows_of
+from budgets.models import RateLimit
+
+RULES = ("scope", "target", "kind", "amount", "period_s", "enabled")
+
+
+class LimitIn(serializers.ModelSerializer):
+    class Meta:
+        model = RateLimit
+        fields = RULES
+        validators: list[Any] = []
+
+
+class LimitOut(serializers.ModelSerializer):
+    class Meta:
+        model = RateLimit
+        fields: tuple[str, ...] = ("id", *RULES, "created_at", "updated_at")
+
+
+class LimitPage(serializers.Serializer):
+    items = LimitOut(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class Limits(GenericAPIView):
+    """All rate limits of the organization, the newest first."""
+
+    queryset = RateLimit.objects.none()
+    serializer_class = LimitOut
+
+    @extend_schema(responses={200: LimitPage, **FAULTS})
+    def get(self, request: Request) -> Response:
+        found: Any = self.paginate_queryset(rows_of(request, RateLimit))
+        return self.get_paginated_response(LimitOut(found, many=True).data)
+
+    @extend_schema(request=LimitIn, responses={201: LimitOut, **FAULTS})
+    def post(self, request: Request) -> Response:
+        caller = admin_of(request)
+        given = LimitIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        row = RateLimit(organization=Organization(pk=caller.organization_id), **given.validated_data)
+        with named_fields():
+            actions.create(row, actor_of(caller))
+        return Response(LimitOut(row).data, 201)
+
+
+class OneLimit(APIView):
+    @extend_schema(responses={200: LimitOut, **FAULTS})
+    def get(self, request: Request, limit_id: str) -> Response:
+        return Response(LimitOut(find(request, RateLimit, "limit", limit_id)).data)
+
+    @extend_schema(request=LimitIn(partial=True), responses={200: LimitOut, **FAULTS})
+    def patch(self, request: Request, limit_id: str) -> Response:
+        caller = admin_of(request)
+        row = find(request, RateLimit, "limit", limit_id)
+        given = LimitIn(row, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        with named_fields():
+            actions.update(row, given.validated_data, actor_of(caller))
+        return Response(LimitOut(row).data)
+
+    @extend_schema(responses={204: None, **FAULTS})
+    def delete(self, request: Request, limit_id: str) -> Response:
+        caller = admin_of(request)
+        actions.delete(find(request, RateLimit, "limit", limit_id), actor_of(caller))
+        return Response(status=204)
