@@ -8,3 +8,4 @@ class TelemetryConfig(AppConfig):
 
     def ready(self) -> None:
         from telemetry import checks  # noqa: F401 -- registers itself
+        from telemetry.backends import checks as backend_checks  # noqa: F401 -- likewise

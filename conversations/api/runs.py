@@ -25,7 +25,7 @@ from conversations.schemas.traces import call_of
 from conversations.schemas.usage import UsageOut, usage_out
 from core.pagination import page
 from providers.usage import Usage
-from telemetry.queries import traces_of_run
+from telemetry.reading import calls_of_run
 
 
 @router.get("/", response=list[RunOut])
@@ -74,4 +74,4 @@ def retrieve_metrics(request: ApiRequest, run_id: Path[RunId]) -> HttpResponse:
 def retrieve_trace(request: ApiRequest, run_id: Path[RunId], query: Query[TraceQuery]) -> HttpResponse:
     """The run's model calls as telemetry has them, oldest first; a call of the last second may not be there yet."""
     access.check_run(request.caller, run_id)
-    return answer_plain([call_of(row) for row in traces_of_run(request.caller.organization_id, run_id, query.limit)])
+    return answer_plain([call_of(row) for row in calls_of_run(request.caller.organization_id, run_id, query.limit)])

@@ -14,7 +14,7 @@ from conversations.schemas.base import StepId
 from conversations.schemas.steps import GiveFeedback, StepMetrics, StepOut, StepQuery, step_metrics, step_out
 from conversations.schemas.traces import ProviderTrace, provider_trace
 from core.pagination import page
-from telemetry.queries import trace_of_step
+from telemetry.reading import call_of_step
 
 telemetry_router = Router(tags=["steps"])
 
@@ -39,7 +39,7 @@ def retrieve_metrics(request: ApiRequest, step_id: Path[StepId]) -> HttpResponse
 def retrieve_trace(request: ApiRequest, step_id: Path[StepId]) -> HttpResponse:
     """What was said to the model and what it answered; null while telemetry does not have it."""
     access.check_step(request.caller, step_id)
-    trace = trace_of_step(request.caller.organization_id, step_id)
+    trace = call_of_step(request.caller.organization_id, step_id)
     return answer_plain(None) if trace is None else answer(provider_trace(trace))
 
 

@@ -7,10 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from agents.schemas.base import Wire
 from telemetry.queries import Trace, TraceRow
+from telemetry.said import as_object
 
 
 class BillingContext(Wire):
@@ -53,15 +52,15 @@ def provider_trace(trace: Trace) -> ProviderTrace:
         created_at=row.created_at,
         updated_at=row.created_at,
         id=f"provider_trace-{row.id}",
-        request_json=_object(trace.request_json),
-        response_json=_object(trace.response_json),
+        request_json=as_object(trace.request_json),
+        response_json=as_object(trace.response_json),
         step_id=row.step_id or None,
         agent_id=row.agent_id or None,
         agent_tags=list(row.agent_tags),
         call_type=row.call_type or None,
         run_id=row.run_id or None,
         org_id=row.organization_id,
-        llm_config=_object(trace.llm_config_json) or None,
+        llm_config=as_object(trace.llm_config_json) or None,
         billing_context=_billing(row),
         latency_ms=row.latency_ms,
         ttft_ms=row.ttft_ms,
@@ -72,8 +71,8 @@ def provider_trace(trace: Trace) -> ProviderTrace:
 
 
 def call_of(row: TraceRow) -> dict[str, Any]:
-    """One call of a run, by the column names of `llm_traces`."""
-    return asdict(row) | {"cost_usd": None if row.cost_usd is None else str(row.cost_usd)}
+    """One call of a run, by the column names of `llm_traces`; amounts are text, as JSON has no decimals."""
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in asdict(row).items()}
 
 
 def _billing(row: TraceRow) -> BillingContext | None:
@@ -82,14 +81,3 @@ def _billing(row: TraceRow) -> BillingContext | None:
         return None
     plan_type, cost_source, customer_id = (value or None for value in given)
     return BillingContext(plan_type=plan_type, cost_source=cost_source, customer_id=customer_id)
-
-
-def _object(text: str) -> dict[str, Any]:
-    """An answer is kept as it came: what is no JSON object is wrapped into one."""
-    if not text:
-        return {}
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {"_raw": text}
-    return value if isinstance(value, dict) else {"_value": value}

@@ -16,7 +16,12 @@ from django.utils.module_loading import import_string
 from telemetry.batches import Batch
 from telemetry.queries import Trace, TraceRow
 
-BACKENDS = {"clickhouse": "telemetry.backends.clickhouse.ClickHouse"}
+BACKENDS = {
+    "clickhouse": "telemetry.backends.clickhouse.ClickHouse",
+    "postgres": "telemetry.backends.postgres.Postgres",
+    "socket": "telemetry.backends.unix_socket.UnixSocket",
+    "otlp": "telemetry.backends.otlp.Otlp",
+}
 
 
 class TraceBackend(Protocol):
@@ -32,6 +37,9 @@ class TraceBackend(Protocol):
 
     def close(self) -> None:
         """Let go of connections; what is written later makes new ones."""
+
+    def wrong(self) -> Sequence[str]:
+        """What is wrong with its settings: sentences that say the mend."""
 
     def probe(self) -> str:
         """In a few words, that it takes traces. Raises Away with the reason when it does not."""
