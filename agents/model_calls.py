@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 import uuid
@@ -15,7 +16,8 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from agents import spending
+from agents import ledger, spending
+from agents.ledger import LISTED_TERMS, NOT_BILLED, UNBILLED, price_call
 from agents.spending import CostOf, Held
 from core.db import release_connection
 from core.time import now
@@ -23,18 +25,18 @@ from providers import embeddings, pricing, usage_extract
 from providers.clients.base import client_for
 from providers.errors import ProviderError
 from providers.events import Finished, ModelEvent
-from providers.resolve import ResolvedModel, note_use, price_overrides, resolve
+from providers.resolve import ResolvedModel, note_use, resolve, stand_in
 from providers.types import ModelRequest
 from providers.usage import Usage
+from providers.use import note_stand_in
 from telemetry.recorder import recorder
 from telemetry.spool import OpenCall
 from telemetry.trace import CallEnd, CallStart
 
+log = logging.getLogger(__name__)
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 20.0
 BYTES_PER_TOKEN = 4
-NOT_BILLED = "not_billed"
-LISTED_TERMS = usage_extract.Terms()
 
 
 class Abandoned(Exception):
@@ -70,6 +72,12 @@ class Outcome:
     model_ms: int = 0
     ttft_ms: int | None = None
     first_event_at: datetime | None = None
+    price: pricing.Price | None = None
+    terms: usage_extract.Terms = LISTED_TERMS
+    reported_total: int | None = None
+
+    def charge(self, price: pricing.Price) -> None:
+        self.price, self.cost_usd, self.price_source = price, price.cost_usd, price.source
 
 
 class ModelCall:
@@ -84,27 +92,35 @@ class ModelCall:
         self.outcome = Outcome()
         self._abandoned = abandoned
         self._estimated = 0
+        self._at = now()
         self._held = Held()
 
     def events(self) -> Iterator[ModelEvent]:
         """The events of the attempt that answers. Raises ProviderError, Abandoned."""
-        for attempt in range(1, settings.MODEL_MAX_ATTEMPTS + 1):
-            shown = False
+        attempt = tries = 0
+        while True:
+            attempt, tries, shown = attempt + 1, tries + 1, False
             try:
                 for event in self._attempt(attempt):
                     shown = True
                     yield event
                 return
             except ProviderError as error:
-                if shown or not error.retryable or attempt == settings.MODEL_MAX_ATTEMPTS:
+                if shown:
                     raise
-                self._wait(attempt, error.retry_after)
+                if error.retryable and tries < settings.MODEL_MAX_ATTEMPTS:
+                    self._wait(tries, error.retry_after)
+                    continue
+                other = next_key(self.target, error)
+                if other is None:
+                    raise
+                self.target, tries = other, 0
 
     def _attempt(self, attempt: int) -> Iterator[ModelEvent]:
         client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)
         body = client.request_body(self.request)
         start = _start(self.target, self.context, attempt, body, self.request)
-        self._estimated = start.estimated_prompt_tokens
+        self._estimated, self._at = start.estimated_prompt_tokens, start.created_at
         self.outcome = Outcome(call_id=start.id)
         cost_of = _cost_of(self.target, self.context)
         self._held = spending.hold(start, self.request.max_output_tokens, cost_of)
@@ -137,14 +153,22 @@ class ModelCall:
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
         outcome.usage = answer.usage
-        terms = usage_extract.terms(self.target.credential.provider_type, answer.response)
-        price = _price(self.target, answer.usage, self.context.organization_id, terms)
-        outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
-        note_use(self.target.provider_id)
-        spending.settle(self._held, outcome, billed=True)
-        if trace is not None:
+        outcome.terms = usage_extract.terms(self.target.credential.provider_type, answer.response)
+        outcome.reported_total = ledger.reported_total(self.target, answer.usage, answer.response)
+        outcome.charge(self._price(answer.usage))
+        if trace is not None:  # first of all: what follows may fail
             response = orjson.dumps(answer.response)
             trace.finish(_end(outcome, response_json=response, finish_reason=answer.finish_reason))
+        spending.settle(self._held, outcome, billed=True)
+        self._note_use(None)
+
+    def _note_use(self, error: ProviderError | None) -> None:
+        target = self.target
+        if target.provider_id is not None:
+            note_use(target.provider_id, error, target.client, is_previous=target.is_previous_key)
+
+    def _price(self, usage: Usage) -> pricing.Price:
+        return price_call(self.target, usage, self.context.organization_id, self.outcome.terms, self._at)
 
     def _fail(
         self, trace: OpenCall | None, clock: float, error_type: str, error: ProviderError | None, seen: int
@@ -153,16 +177,15 @@ class ModelCall:
             return
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
-        note_use(self.target.provider_id, error.message if error else "")
         if error is not None and not seen:  # refused before it began to answer: vendors do not bill that
-            outcome.cost_usd, outcome.price_source = Decimal(0), NOT_BILLED
+            outcome.charge(UNBILLED)
         else:  # it was working on it and will be paid for it, so it is counted, and marked as a guess
             outcome.usage = (error and error.usage) or Usage(input=self._estimated, output=seen, estimated=True)
-            price = _price(self.target, outcome.usage, self.context.organization_id)
-            outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
+            outcome.charge(self._price(outcome.usage))
         message = error.message if error else "The caller stopped listening."
-        response = {"error": message, "error_type": error_type}
-        trace.finish(_end(outcome, response_json=orjson.dumps(response), error_type=error_type, error_message=message))
+        trace.finish(_failed(outcome, error_type, message))
+        if error is not None:
+            self._note_use(error)
 
     def _wait(self, attempt: int, retry_after: float | None) -> None:
         pause = retry_after if retry_after is not None else BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311
@@ -176,18 +199,40 @@ class ModelCall:
 
 def embed_texts(texts: Sequence[str], *, handle: str, context: CallContext) -> list[list[float]]:
     """One vector per text. Raises ProviderError, core.errors.AppError."""
-    target = resolve(context.organization_id, handle)
+    target = resolve(context.organization_id, handle, context.project_id, context.identity_id)
     body = orjson.dumps({"model": target.model, "input": list(texts)})
-    with _traced(target, context, body) as outcome:
-        answer = embeddings.embed(list(texts), credential=target.credential, model=target.model)
-        outcome.usage = answer.usage
-        return answer.vectors
+    attempt = 1
+    while True:
+        try:
+            with _traced(target, context, body, attempt) as outcome:
+                answer = embeddings.embed(list(texts), credential=target.credential, model=target.model)
+                outcome.usage = answer.usage
+            note_use(target.provider_id, is_previous=target.is_previous_key)
+            return answer.vectors
+        except ProviderError as error:
+            note_use(target.provider_id, error, is_previous=target.is_previous_key)
+            other = next_key(target, error)
+            if other is None:
+                raise
+            target, attempt = other, attempt + 1
+
+
+def next_key(target: ResolvedModel, error: ProviderError) -> ResolvedModel | None:
+    """Whose key a call that failed is made with next, by the organization's rule; None: it has failed."""
+    other = stand_in(target, error)
+    if other is None:
+        return None
+    if other.is_previous_key and other.provider_id:
+        note_stand_in(other.provider_id, error)
+    else:
+        log.warning("%s failed (%s): asking %s instead", target.info.handle, error.error_type, other.info.handle)
+    return other
 
 
 @contextmanager
-def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterator[Outcome]:
+def _traced(target: ResolvedModel, context: CallContext, body: bytes, attempt: int) -> Iterator[Outcome]:
     """A call that is not streamed, as one trace."""
-    start = _start(target, context, 1, body, None)
+    start = _start(target, context, attempt, body, None)
     held = spending.hold(start, None, _cost_of(target, context))
     trace = recorder().begin(start)
     outcome = Outcome(call_id=start.id)
@@ -197,35 +242,30 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes) -> Iterato
         yield outcome
     except ProviderError as error:
         outcome.model_ms = _ms_since(clock)
-        outcome.cost_usd, outcome.price_source = Decimal(0), NOT_BILLED
+        outcome.charge(UNBILLED)
+        trace.finish(_failed(outcome, error.error_type, error.message))
         spending.settle(held, outcome, billed=False)
-        response = orjson.dumps({"error": error.message, "error_type": error.error_type})
-        trace.finish(_end(outcome, response_json=response, error_type=error.error_type, error_message=error.message))
+        raise
+    except BaseException:  # our own code failed, or the worker is told to stop: what was sent may have to be paid
+        outcome.model_ms = _ms_since(clock)
+        outcome.usage = Usage(input=start.estimated_prompt_tokens, estimated=True)
+        outcome.charge(price_call(target, outcome.usage, context.organization_id, at=start.created_at))
+        trace.finish(_failed(outcome, "cancelled", "The caller stopped listening."))
+        spending.settle(held, outcome, billed=True)
         raise
     outcome.model_ms = _ms_since(clock)
-    price = _price(target, outcome.usage, context.organization_id)
-    outcome.cost_usd, outcome.price_source = price.cost_usd, price.source
-    spending.settle(held, outcome, billed=True)
+    outcome.charge(price_call(target, outcome.usage, context.organization_id, at=start.created_at))
     trace.finish(_end(outcome, response_json=b"{}"))
+    spending.settle(held, outcome, billed=True)
 
 
-def _price(
-    target: ResolvedModel, usage: Usage, organization_id: str, terms: usage_extract.Terms = LISTED_TERMS
-) -> pricing.Price:
-    """`terms`: what the answer says of its tier, its region and its own cost."""
-    bought = pricing.Purchase(
-        provider_type=target.credential.provider_type,
-        model=target.model,
-        at=now(),
-        service_tier=terms.service_tier,
-        region=terms.region,
-        given_cost_usd=terms.given_cost_usd,
-    )
-    return pricing.price(usage, bought, price_overrides(organization_id))
+def _failed(outcome: Outcome, error_type: str, message: str) -> CallEnd:
+    response = orjson.dumps({"error": message, "error_type": error_type})
+    return _end(outcome, response_json=response, error_type=error_type, error_message=message)
 
 
 def _cost_of(target: ResolvedModel, context: CallContext) -> CostOf:
-    return lambda usage: _price(target, usage, context.organization_id).cost_usd
+    return lambda usage: price_call(target, usage, context.organization_id).cost_usd
 
 
 def _start(
@@ -242,8 +282,10 @@ def _start(
     }
     if request is not None:
         config |= {"temperature": request.temperature, "max_tokens": request.max_output_tokens}
+    if target.credential.dialect:
+        config["dialect"] = target.credential.dialect
     tokens = len(body) // BYTES_PER_TOKEN
-    estimate = _price(target, Usage(input=tokens, estimated=True), context.organization_id)
+    estimate = price_call(target, Usage(input=tokens, estimated=True), context.organization_id)
     return CallStart(
         id=str(uuid.uuid4()),
         organization_id=context.organization_id,
@@ -265,6 +307,7 @@ def _start(
         api_key_id=context.api_key_id,
         created_at=now(),
         request_json=body,
+        secrets=target.credential.secrets,
         llm_config=config,
         estimated_prompt_tokens=tokens,
         estimated_cost_usd=estimate.cost_usd,
@@ -276,7 +319,10 @@ def _start(
 
 def _end(outcome: Outcome, **rest: Any) -> CallEnd:
     usage = outcome.usage
+    if outcome.price is not None:
+        rest |= ledger.price_columns(outcome.price, outcome.terms, usage)
     return CallEnd(
+        reported_total_tokens=outcome.reported_total,
         input_tokens=usage.input,
         cache_read_tokens=usage.cache_read,
         cache_write_5m_tokens=usage.cache_write_5m,

@@ -233,6 +233,8 @@ def step_row(work: Work, outcome: Outcome, **more: Any) -> Step:
         usage=asdict(outcome.usage),
         cost_usd=outcome.cost_usd,
         price_source=outcome.price_source,
+        price_tier=outcome.price.tier if outcome.price else "",
+        price_confidence=outcome.price.confidence if outcome.price else "",
         trace_call_id=outcome.call_id,
         started_at=work.started_at,
         model_ms=outcome.model_ms,

@@ -226,6 +226,12 @@ class Step(OrganizationModel):
     usage = models.JSONField(default=dict, help_text="Tokens by bucket, see providers.usage.")
     cost_usd = _money()
     price_source = models.CharField(max_length=60, blank=True)
+    price_tier = models.CharField(
+        max_length=60, blank=True, default="", db_default="", help_text="The terms whose price was used: flex, long …"
+    )
+    price_confidence = models.CharField(
+        max_length=10, blank=True, default="", db_default="", help_text="given, own, listed, assumed or none."
+    )
     stop_reason = models.CharField(max_length=50, null=True, blank=True)
     tools_used = models.JSONField(default=list)
     trace_call_id = models.CharField(max_length=40, blank=True, help_text="Id of its row in ClickHouse.")

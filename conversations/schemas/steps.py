@@ -62,6 +62,8 @@ class StepOut(Wire):
     attempt: int = 1
     cost_usd: Decimal | None = None
     price_source: str | None = None
+    price_tier: str | None = None
+    price_confidence: str | None = None
 
 
 class StepMetrics(Wire):
@@ -145,6 +147,8 @@ def step_out(step: Step) -> StepOut:
         attempt=step.attempt,
         cost_usd=step.cost_usd,
         price_source=step.price_source or None,
+        price_tier=step.price_tier or None,
+        price_confidence=step.price_confidence or None,
     )
 
 

@@ -30,6 +30,17 @@ class Rates:
     cache_write_5m: Decimal | None = None
     cache_write_1h: Decimal | None = None
 
+    def applied(self) -> Rates:
+        """What each bucket is charged at."""
+        write = self.input if self.cache_write_5m is None else self.cache_write_5m
+        return Rates(
+            input=self.input,
+            output=self.output,
+            cache_read=self.input if self.cache_read is None else self.cache_read,
+            cache_write_5m=write,
+            cache_write_1h=write if self.cache_write_1h is None else self.cache_write_1h,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

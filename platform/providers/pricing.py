@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Literal
 
 from providers.catalog import preset_of
@@ -91,16 +92,21 @@ def _cost(tokens: int | None, rate: Decimal) -> Decimal:
     return _kept((rate * tokens).scaleb(-6)) if tokens else _ZERO
 
 
+@lru_cache(maxsize=4096)
+def _applied(rates: Rates) -> Rates:
+    return rates.applied()
+
+
 def _priced(usage: Usage, rates: Rates, source: str, tier: str, confidence: Confidence) -> Price:
     if rates.output is None and usage.output:
         return Price(cost_usd=None, source=UNPRICED)
-    write = rates.input if rates.cache_write_5m is None else rates.cache_write_5m
+    used = _applied(rates)
     buckets = {
-        "input": _cost(usage.input, rates.input),
-        "cache_read": _cost(usage.cache_read, rates.input if rates.cache_read is None else rates.cache_read),
-        "cache_write_5m": _cost(usage.cache_write_5m, write),
-        "cache_write_1h": _cost(usage.cache_write_1h, write if rates.cache_write_1h is None else rates.cache_write_1h),
-        "output": _cost(usage.output, rates.output or _ZERO),
+        "input": _cost(usage.input, used.input),
+        "cache_read": _cost(usage.cache_read, used.cache_read or _ZERO),
+        "cache_write_5m": _cost(usage.cache_write_5m, used.cache_write_5m or _ZERO),
+        "cache_write_1h": _cost(usage.cache_write_1h, used.cache_write_1h or _ZERO),
+        "output": _cost(usage.output, used.output or _ZERO),
     }
     return Price(
         cost_usd=sum(buckets.values(), _ZERO),

@@ -26,7 +26,7 @@ from tests.support.api import Api, Tenant
 from tests.support.factories import HANDLE, default_of, make_agent, make_conversation, make_run, make_step
 
 KEYS: dict[str, list[str]] = json.loads((Path(__file__).parent / "golden" / "contract_keys.json").read_text())
-EXTRA = {"attempt", "cost_usd", "price_source"}
+EXTRA = {"attempt", "cost_usd", "price_source", "price_tier", "price_confidence"}
 TRACE_EXTRA = {"latency_ms", "ttft_ms", "cost_usd", "error_type", "error_message"}
 UNKNOWN = "step-00000000-0000-4000-8000-000000000000"
 
