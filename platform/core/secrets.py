@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,8 +25,13 @@ class Undecryptable(Exception):
 
 def _keys() -> dict[str, AESGCM]:
     """Key id to cipher; a key is `id:secret`, the secret any string of 16 characters or more."""
+    return _ciphers(tuple(settings.ENCRYPTION_KEYS))
+
+
+@lru_cache(maxsize=8)
+def _ciphers(entries: tuple[str, ...]) -> dict[str, AESGCM]:
     ciphers = {}
-    for entry in settings.ENCRYPTION_KEYS:
+    for entry in entries:
         key_id, _, secret = entry.partition(":")
         ciphers[key_id] = AESGCM(hashlib.sha256(secret.encode()).digest())
     return ciphers
@@ -38,9 +44,9 @@ def encrypt(text: str) -> str:
     return f"{_VERSION}:{key_id}:{base64.b64encode(nonce + sealed).decode()}"
 
 
-def is_current(stored: str) -> bool:
-    """Whether the first key, the one that encrypts, is the one it was encrypted with."""
-    return stored.startswith(f"{_VERSION}:{next(iter(_keys()))}:")
+def current_prefix() -> str:
+    """What everything begins with that the first key encrypted."""
+    return f"{_VERSION}:{next(iter(_keys()))}:"
 
 
 def decrypt(stored: str) -> str:
