@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from console.access import ADMINS
 from console.action_form import ActionAdmin, ActionForm
 from console.admin_base import OrganizationScopedAdmin, ScopedForm
 from console.display import badge, usd, when
+from console.registry import register_names
 from console.widgets import SecretInput
 from core.errors import AppError
 from providers import entries
@@ -246,3 +248,12 @@ class PriceOverrideAdmin(OrganizationScopedAdmin):
     def delete_model(self, request: HttpRequest, obj: PriceOverride) -> None:
         obj.delete()
         entries.forget(str(obj.organization_id))
+
+
+def _names(ids: Iterable[str]) -> dict[str, str]:
+    """With the key's fingerprint, in the vendor's own style: what an invoice shows too."""
+    rows = Provider.objects.filter(pk__in=list(ids)).values_list("pk", "name", "fingerprint")
+    return {str(pk): f"{name} ({fingerprint})" if fingerprint else name for pk, name, fingerprint in rows}
+
+
+register_names("provider", _names)
