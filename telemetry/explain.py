@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from telemetry.queries import TraceRow
+from telemetry.repriced import Repricing
 from telemetry.trace import ESTIMATED, METADATA, MONEY_STEP, UNPRICED, WORKER_LOST
 
 LOCAL, OVERRIDE, GIVEN, NOT_BILLED = "local", "override", "provider", "not_billed"
@@ -52,7 +53,8 @@ class Explanation:
     mismatch: bool
 
 
-def explain(row: TraceRow) -> Explanation:
+def explain(row: TraceRow, repricing: Repricing | None = None) -> Explanation:
+    """Of `Trace.row`, with `Trace.repricing` where it was re-priced."""
     return Explanation(
         total_usd=row.cost_usd,
         lines=tuple(_lines(row)),
@@ -60,7 +62,7 @@ def explain(row: TraceRow) -> Explanation:
         source=row.price_source,
         tier=row.price_tier,
         confidence=row.price_confidence,
-        sentences=tuple(_sentences(row)),
+        sentences=(*_sentences(row), *(_corrected(repricing) if repricing else ())),
         mismatch=is_mismatched(row),
     )
 
@@ -138,6 +140,15 @@ def _sentences(row: TraceRow) -> Iterator[str]:
         )
     if row.content == METADATA:
         yield "By the organization's policy nothing of the content was kept, so the tokens cannot be counted again."
+
+
+def _corrected(repricing: Repricing) -> Iterator[str]:
+    before = "without a price" if repricing.old_cost_usd is None else f"charged {_plain(repricing.old_cost_usd)} USD"
+    source = repricing.old_price_source
+    yield (
+        f"Re-priced on {repricing.repriced_at:%Y-%m-%d} ({repricing.reason}): it was {before} before"
+        f"{'' if source == UNPRICED else f' by {source}'}. The call's own row and its run keep what they said."
+    )
 
 
 def _origin(row: TraceRow) -> str:

@@ -7,12 +7,13 @@ raises TelemetryUnavailable when ClickHouse does not answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
 from core.errors import Invalid
+from telemetry.repriced import Repricing, latest
 from telemetry.select import Sums, select, sums
 from telemetry.trace import epoch_ms
 
@@ -104,12 +105,16 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One call with what was said; all three are "" when the payload has expired or was dropped."""
+    """One call with what was said; all three are "" when the payload has expired or was dropped.
+
+    `repricing`: the last correction of its cost, which is in `row` already.
+    """
 
     row: TraceRow
     request_json: str
     response_json: str
     llm_config_json: str
+    repricing: Repricing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +187,7 @@ def list_traces(
         params[flag] = -1 if params[flag] is None else int(params[flag])
     params["start"], params["end"] = epoch_ms(wanted.start or BEGINNING), epoch_ms(wanted.end or END)
     rows = select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
-    found = [TraceRow(*row) for row in rows[:limit]]
+    found = effective(organization_id, [TraceRow(*row) for row in rows[:limit]])
     return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
 
 
@@ -198,7 +203,14 @@ def trace_of_step(organization_id: str | None, step_id: str) -> Trace | None:
 
 def traces_of_run(organization_id: str | None, run_id: str, limit: int = 1000) -> list[TraceRow]:
     """Every call of the run, the oldest first."""
-    return [TraceRow(*row) for row in select("traces_of_run", organization_id, run_id=run_id, limit=limit)]
+    rows = select("traces_of_run", organization_id, run_id=run_id, limit=limit)
+    return effective(organization_id, [TraceRow(*row) for row in rows])
+
+
+def effective(organization_id: str | None, rows: Sequence[TraceRow]) -> list[TraceRow]:
+    """The rows with what they cost since they were last re-priced. One query."""
+    found = latest(organization_id, [(row.id, epoch_ms(row.created_at)) for row in rows])
+    return [replace(row, **found[row.id].prices) if row.id in found else row for row in rows]
 
 
 def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
@@ -206,7 +218,10 @@ def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
         return None
     row = TraceRow(*rows[0])
     payload = select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
-    return Trace(row, *(payload[0] if payload else ("", "", "")))
+    repricing = latest(row.organization_id, [(row.id, epoch_ms(row.created_at))]).get(row.id)
+    if repricing is not None:
+        row = replace(row, **repricing.prices)
+    return Trace(row, *(payload[0] if payload else ("", "", "")), repricing)
 
 
 def _place(cursor: str) -> tuple[int, str]:

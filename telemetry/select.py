@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from telemetry.client import pool
-from telemetry.trace import COLUMNS
+from telemetry.trace import COLUMNS, PRICE_COLUMNS, REPRICING_COLUMNS
 
 SQL = Path(__file__).parent / "sql"
 LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
@@ -84,6 +84,7 @@ def _sql(name: str, everyone: bool) -> str:
     constants = {
         "{scope}": "1" if everyone else f"{table}.organization_id = {{org:String}}",
         "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
+        "{correction}": ", ".join(f"t.{name}" for name in ("id", *REPRICING_COLUMNS, *PRICE_COLUMNS)),
         "{sums}": ", ".join(f"sum(u.{name}) AS {name}" for name in SUM_NAMES),
     }
     for constant, value in constants.items():

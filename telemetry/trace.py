@@ -171,6 +171,32 @@ END_DEFAULTS: dict[str, Any] = {
 }
 COLUMNS = (*START_COLUMNS, *END_DEFAULTS)
 DEFAULTS = (*(None for _ in START_COLUMNS), *END_DEFAULTS.values())
+# What a correction replaces, and what its row has besides: see schema/0006.
+PRICE_COLUMNS = (
+    "cost_usd",
+    "price_source",
+    "price_tier",
+    "price_confidence",
+    "price_factor",
+    "rate_input",
+    "rate_cache_read",
+    "rate_cache_write_5m",
+    "rate_cache_write_1h",
+    "rate_output",
+    "given_cost_usd",
+    "service_tier",
+    "service_region",
+)
+REPRICING_COLUMNS = (
+    "repricing_id",
+    "repriced_at",
+    "actor_id",
+    "reason",
+    "old_cost_usd",
+    "old_price_source",
+    "old_price_tier",
+    "old_price_confidence",
+)
 PAYLOAD_COLUMNS = ("request_json", "response_json", "llm_config_json")
 
 
