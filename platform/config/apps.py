@@ -8,11 +8,12 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Make our Celery application the current one in every process that may ring, and register the checks."""
-        from config import celery, checks  # noqa: F401 -- the checks register themselves
+        """Make our Celery application the current one in every process that may ring; register checks and listeners."""
+        from config import announcements, celery, checks  # noqa: F401 -- checks register themselves
 
         celery.app.set_current()
         celery.app.set_default()
+        announcements.connect()
 
 
 class AdminConfig(DjangoAdminConfig):

@@ -39,7 +39,7 @@ KEEPS = " Encrypted at rest. When changing: empty keeps the stored one."
 
 class ChannelForm(ScopedForm):
     kind = forms.ChoiceField(choices=ChannelKind.choices, widget=UnfoldAdminSelectWidget)
-    address = forms.CharField(
+    sends_to = forms.CharField(
         required=False, strip=True, max_length=2_000, widget=SecretInput, help_text=f"Where it sends to.{KEEPS}"
     )
     topics = forms.MultipleChoiceField(
@@ -55,7 +55,7 @@ class ChannelForm(ScopedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = self.fields.get("address")
+        field = self.fields.get("sends_to")
         if field is None:  # a reader's page has no fields
             return
         if self.instance._state.adding:
@@ -75,11 +75,11 @@ class ChannelForm(ScopedForm):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean()
-        if data.get("address") and self.kept_kind:
+        if data.get("sends_to") and self.kept_kind:
             try:
-                data["address"] = channel_of(self.kept_kind).clean(data["address"])
+                data["sends_to"] = channel_of(self.kept_kind).clean(data["sends_to"])
             except Invalid as error:
-                self.add_error("address", error.message)
+                self.add_error("sends_to", error.message)
         return data
 
     def _post_clean(self) -> None:
@@ -88,8 +88,8 @@ class ChannelForm(ScopedForm):
             return
         row, data = self.instance, self.cleaned_data
         row.kind, row.topics = self.kept_kind, data.get("topics", [])
-        if data.get("address"):
-            row.address, row.shown = data["address"], channel_of(row.kind).shown(data["address"])
+        if data.get("sends_to"):
+            row.address, row.shown = data["sends_to"], channel_of(row.kind).shown(data["sends_to"])
 
 
 @admin.register(AlertChannel)
@@ -102,8 +102,8 @@ class AlertChannelAdmin(OwnedAdmin):
     search_help_text = "By name"
     ordering = ("name",)
     change_form_outer_before_template = "console/telemetry/alert_channel_top.html"
-    fieldsets = ((None, {"fields": ("name", "address", "topics", "enabled")}),)
-    add_fieldsets = ((None, {"fields": ("organization", "name", "kind", "address", "topics", "enabled")}),)
+    fieldsets = ((None, {"fields": ("name", "sends_to", "topics", "enabled")}),)
+    add_fieldsets = ((None, {"fields": ("organization", "name", "kind", "sends_to", "topics", "enabled")}),)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fieldsets if obj is not None else self.add_fieldsets

@@ -301,3 +301,21 @@ def test_secrets_and_addresses_are_encrypted_at_rest(make_channel):
     assert "s3cret" not in address
     assert SECRET not in secret
     assert "s3cret" not in repr(AlertChannel.objects.get(pk=channel.pk).address)
+
+
+def test_a_budget_that_runs_low_is_told_once_to_who_listens(make_channel, tenant, stranger):
+    from budgets.models import Budget, BudgetEvent
+    from config.announcements import tell_of_budget
+
+    make_channel("https://example.com/h", topics=["budget"])
+    make_channel("https://example.com/h", topics=["budget"], organization=stranger.organization)
+    budget = Budget.objects.create(organization=tenant.organization, name="Team", amount=100)
+    event = BudgetEvent.objects.create(
+        organization=tenant.organization, budget=budget, kind="warning", window_start=AT, spent=80, limit=100
+    )
+    event.refresh_from_db()
+    for _ in range(2):
+        tell_of_budget(event, budget)
+    message = AlertDelivery.objects.get().message
+    assert message["title"] == "The budget “Team” is used to 80 %"
+    assert message["body"] == "80 of 100 USD, since 2026-11-18 12:00 UTC."
