@@ -75,6 +75,8 @@ def resolve(organization_id: str, handle: str, project_id: str = "", identity_id
 
 def stand_in(target: ResolvedModel, error: ProviderError) -> ResolvedModel | None:
     """What to ask instead of a target that failed; None where the failure is to be shown."""
+    if error.upstream_status is None:  # not the vendor's word: another key would be in no better place
+        return None
     for position, other in enumerate(target.stand_ins, 1):
         if isinstance(error, other.reasons) and not other.entry.problem:
             found = _resolved(Choice(other.entry, target.stand_ins[position:]), target.model)
