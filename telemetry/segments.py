@@ -216,13 +216,13 @@ class Backlog:
 
 def backlog(directory: Path) -> Backlog:
     waiting = listed(directory, SEALED, DEAD)
-    sizes = [size for path in waiting if (size := _size(path)) is not None]
+    sizes = [size for path in waiting if (size := size_of(path)) is not None]
     oldest = int(waiting[0].name.split("-")[0]) / 1000 if waiting else time.time()
     quarantined = len(listed(directory / "dead", SEALED))
     return Backlog(len(waiting), sum(sizes), quarantined, max(0.0, time.time() - oldest))
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -232,6 +232,6 @@ def _size(path: Path) -> int | None:
 def total_bytes(directory: Path) -> int:
     try:
         with os.scandir(directory) as entries:
-            return sum(size for e in entries if (size := _size(Path(e.path))) is not None)
+            return sum(size for e in entries if (size := size_of(Path(e.path))) is not None)
     except FileNotFoundError:
         return 0

@@ -95,7 +95,7 @@ class Spooled:
                 if excess <= 0:
                     break
                 if segments.mark_of(path, self._backends[0]).exists():
-                    excess -= path.stat().st_size
+                    excess -= segments.size_of(path) or 0
                     self._give_up(path)
 
     def _give_up(self, segment: Path) -> None:
@@ -132,6 +132,10 @@ class Spooled:
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > DRAFT_AGE_S:
                     path.unlink()
+
+
+def megabytes_waiting(directory: Path, backend: str) -> int:
+    return sum(segments.size_of(path) or 0 for path in Spooled(directory, [backend], 0).waiting(backend)) >> 20
 
 
 def retry_quarantined(directory: Path, backends: Sequence[str]) -> int:

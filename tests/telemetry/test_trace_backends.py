@@ -15,6 +15,7 @@ import pytest
 from django.core.checks import run_checks
 from pydantic import SecretStr
 
+from config.management.commands.doctor import trace_backends
 from core.time import now
 from telemetry import reading, segments
 from telemetry.backends import base, postgres
@@ -352,3 +353,21 @@ def test_who_cannot_be_reached_is_away(tmp_path: Path, settings: Any, batch_of: 
         with pytest.raises(Away):
             backend.probe()
         backend.close()
+
+
+def test_doctor_says_how_each_is_and_what_waits_and_no_secret(
+    db: None, settings: Any, tmp_path: Path, collector: Collector, record: Any
+) -> None:
+    settings.PROVIDER_TRACE_BACKENDS = ["postgres", "otlp", "socket"]
+    settings.TELEMETRY_SPOOL_DIR, settings.TELEMETRY_SOCKET = tmp_path / "spool", tmp_path / "none.sock"
+    spool = Spool(settings.TELEMETRY_SPOOL_DIR, Limits(segment_age_s=60))
+    record(spool, request_json=b"x" * (3 << 20))
+    spool.close()
+    [path] = segments.listed(settings.TELEMETRY_SPOOL_DIR, segments.SEALED)
+    segments.mark_of(path, "otlp").touch()
+    found = trace_backends()
+    assert not found.ok
+    assert "postgres answers (3 MB waiting)" in found.detail
+    assert "127.0.0.1 takes spans with x-key (values hidden); " in found.detail
+    assert "socket takes none: " in found.detail
+    assert "ecret" not in found.detail + found.mend

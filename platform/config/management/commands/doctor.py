@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -116,6 +117,8 @@ def clickhouse() -> Finding:
     from telemetry.client import TelemetryUnavailable
     from telemetry.migrate import pending
 
+    if not settings.CLICKHOUSE_URL and "clickhouse" not in settings.PROVIDER_TRACE_BACKENDS:
+        return good("none is set, and PROVIDER_TRACE_BACKENDS has none: no sums, no dashboards")
     if not settings.CLICKHOUSE_URL:
         return bad("no ClickHouse is set; traces wait in the spool", "Set CLICKHOUSE_URL, or start one: make up")
     try:
@@ -125,6 +128,30 @@ def clickhouse() -> Finding:
     if missing:
         return bad(f"ClickHouse, {len(missing)} migrations not applied", "Run: manage.py migrate_telemetry")
     return good("ClickHouse answers, every migration applied")
+
+
+def trace_backends() -> Finding:
+    """Each is asked whether it takes traces, and how much waits for it."""
+    from telemetry.backends.base import configured
+    from telemetry.batches import Away
+    from telemetry.spooled import megabytes_waiting
+
+    try:
+        backends = configured()
+    except ImproperlyConfigured as error:
+        return bad(_line(error), "`manage.py check` says what is wrong with it.")
+    said, away = [], []
+    for backend in backends:
+        try:
+            state = backend.probe()
+        except Away as error:
+            away.append(backend.name)
+            state = f"takes none: {_line(error)}"
+        waiting = megabytes_waiting(settings.TELEMETRY_SPOOL_DIR, backend.name)
+        said.append(f"{backend.name} {state}" + (f" ({waiting} MB waiting)" if waiting else ""))
+    if away:
+        return bad("; ".join(said), f"Traces wait in the spool for {', '.join(away)}; the others go on.")
+    return good("; ".join(said))
 
 
 def spool() -> Finding:
@@ -138,7 +165,7 @@ def spool() -> Finding:
     except OSError as error:
         return bad(f"{folder}: {error.strerror}", "Set TELEMETRY_SPOOL_DIR to a folder this user can write.")
     if waiting > BACKLOG_MB:
-        return bad(f"{waiting} MB of traces wait for ClickHouse", "Does the shipper run? manage.py shipper")
+        return bad(f"{waiting} MB of traces wait to be shipped", "Does the shipper run? manage.py shipper")
     return good(f"{folder}, {waiting} MB waiting")
 
 
@@ -197,6 +224,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "PostgreSQL": database,
     "Redis": redis_server,
     "ClickHouse": clickhouse,
+    "traces": trace_backends,
     "spool": spool,
     "worker": worker,
     "keys": keys,
