@@ -50,5 +50,9 @@ app.conf.beat_schedule = {
     # Four times a minute: rules that are judged each minute spread over it.
     "evaluate-alerts": {"task": "telemetry.evaluate_alerts", "schedule": 15.0},
     "deliver-alerts": {"task": "telemetry.deliver_alerts", "schedule": 30.0},
+    "sweep-exports": {"task": "telemetry.sweep_exports", "schedule": 30.0},
+    "prune-exports": {"task": "telemetry.prune_exports", "schedule": 86_400.0},
     "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": 86_400.0},
+    "run-deletions": {"task": "telemetry.run_deletions", "schedule": 30.0},
+    "enforce-retention": {"task": "telemetry.enforce_retention", "schedule": crontab(hour=2, minute=40)},
 }

@@ -82,6 +82,8 @@ class Env(BaseSettings):
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
     trace_retention_days: int = Field(default=90, ge=1)
     payload_retention_days: int = Field(default=30, ge=1)
+    exports_dir: Path | None = None
+    export_days: int = Field(default=7, ge=1)
     trace_content: Literal["full", "masked", "metadata"] = "full"
     trace_analyzer: str = Field(default="", description="presidio, or a class by its dotted path.")
     provider_trace_backends: str = "clickhouse"

@@ -142,6 +142,13 @@ TELEMETRY_SPOOL_DIR = ENV.telemetry_spool_dir or DATA_DIR / "spool"
 TELEMETRY_SPOOL_MAX_BYTES = ENV.telemetry_spool_max_bytes
 TRACE_RETENTION_DAYS = ENV.trace_retention_days
 PAYLOAD_RETENTION_DAYS = ENV.payload_retention_days
+EXPORTS_DIR = ENV.exports_dir or DATA_DIR / "exports"
+EXPORT_DAYS = ENV.export_days
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "exports": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": EXPORTS_DIR}},
+}
 TRACE_CONTENT, TRACE_ANALYZER = ENV.trace_content, ENV.trace_analyzer
 PROVIDER_TRACE_BACKENDS = [name.strip() for name in ENV.provider_trace_backends.split(",") if name.strip()]
 TELEMETRY_SOCKET = ENV.telemetry_socket

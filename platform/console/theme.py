@@ -42,6 +42,7 @@ NAVIGATION = [
             _item("Overview", "space_dashboard", "index"),
             _item("Usage", "bar_chart", "telemetry_usage"),
             _item("Traces", "query_stats", "telemetry_traces"),
+            _list("Exports", "download", "telemetry_export"),
             _item("SQL", "terminal", "telemetry_sql"),
         ]
     },
@@ -79,6 +80,16 @@ NAVIGATION = [
         "items": [
             _list("Providers", "hub", "providers_provider"),
             _list("Prices", "sell", "providers_priceoverride"),
+        ],
+    },
+    {
+        "title": "Limits",
+        "separator": True,
+        "items": [
+            _list("Budgets", "savings", "budgets_budget"),
+            _list("Rate limits", "speed", "budgets_ratelimit"),
+            _list("Stops", "block", "budgets_stop"),
+            _item("What holds for whom", "rule", "budgets_effective"),
         ],
     },
     {

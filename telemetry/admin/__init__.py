@@ -1,5 +1,5 @@
 """Traces and figures in the admin, read from ClickHouse."""
 
-from telemetry.admin import alert_channels, alerts, home, sql, traces, usage
+from telemetry.admin import alert_channels, alerts, exports, home, sql, trace, traces, usage
 
-__all__ = ["alert_channels", "alerts", "home", "sql", "traces", "usage"]
+__all__ = ["alert_channels", "alerts", "exports", "home", "sql", "trace", "traces", "usage"]

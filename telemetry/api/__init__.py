@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from telemetry.api import figures, traces
+from telemetry.api import exports, figures, sql, traces
 
 ROUTES = [
     path("traces", traces.Traces.as_view(), name="rest-traces"),
@@ -13,4 +13,8 @@ ROUTES = [
     path("cache", figures.CacheView.as_view(), name="rest-cache"),
     path("byok", figures.ByokView.as_view(), name="rest-byok"),
     path("unpriced", figures.UnpricedView.as_view(), name="rest-unpriced"),
+    path("exports", exports.Exports.as_view(), name="rest-exports"),
+    path("exports/<str:export_id>", exports.OneExport.as_view(), name="rest-export"),
+    path("exports/<str:export_id>/file", exports.ExportFile.as_view(), name="rest-export-file"),
+    path("sql", sql.Sql.as_view(), name="rest-sql"),
 ]

@@ -2,6 +2,7 @@
 
 from telemetry.models.alerts import AlertChannel, AlertDelivery, AlertEvent, AlertRule, AlertState
 from telemetry.models.deletion import RetentionRun, SpoolReport, TraceDeletion
+from telemetry.models.export import Export
 from telemetry.models.policy import TracePolicy
 from telemetry.models.stored_trace import StoredTrace
 
@@ -11,6 +12,7 @@ __all__ = [
     "AlertEvent",
     "AlertRule",
     "AlertState",
+    "Export",
     "RetentionRun",
     "SpoolReport",
     "StoredTrace",

@@ -146,3 +146,14 @@ def test_the_page_answers_as_a_table_and_as_csv_and_notes_who_asked(asked: Any, 
     assert "No answer." in refused
     assert "<b>" not in refused
     assert browser("viewer").get(page).status_code == 403
+
+
+def test_by_api_admins_ask_and_others_may_not(asked: Any, world: Seeded, browser: Any) -> None:
+    body, sql = {"sql": "SELECT count() AS n, sum(cost_usd) AS usd FROM llm_traces"}, "/api/sql"
+    bearer = {"Authorization": f"Bearer {world.secret}"}
+    answer = browser("outsider").post(sql, body, "application/json", headers=bearer)
+    assert (answer.status_code, answer.json()["rows"]) == (200, [[2, "0.5"]])
+    assert [column["name"] for column in answer.json()["columns"]] == ["n", "usd"]
+    wrong = browser("admin").post(sql, {"sql": "DROP TABLE llm_traces"}, "application/json")
+    assert (wrong.status_code, "DROP" in wrong.json()["detail"]) == (400, True)
+    assert browser("viewer").post(sql, body, "application/json").status_code == 403
