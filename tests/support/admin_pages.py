@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 
+from budgets.models import Budget, BudgetWindow, RateLimit, Stop
+from core.time import now
 from providers.models import PriceOverride, Provider
 from tests.support.seed import Seeded
 
@@ -25,6 +27,17 @@ def provider_of(world: Seeded, name: str = "our-openai") -> Provider:
 
 def price_of(world: Seeded) -> PriceOverride:
     return PriceOverride.objects.create(organization=world.organization, model="qwen3:8b", input="0.1", output="0.4")
+
+
+def rules_of(world: Seeded) -> list[Model]:
+    """A budget of each agent that one has spent from, a limit, and a stop."""
+    organization, agent_id = world.organization, world.agents[0].pk
+    name = f"Budget of {organization.name}"
+    budget = Budget.objects.create(organization=organization, name=name, amount=10, scope="agent", target="*")
+    BudgetWindow.objects.create(budget=budget, target=agent_id, starts_at=now(), spent="8.5", unpriced_calls=2)
+    limit = RateLimit.objects.create(organization=organization, amount=60)
+    stop = Stop.objects.create(organization=organization, scope="agent", target=agent_id, reason="It went wild.")
+    return [budget, limit, stop]
 
 
 def lists() -> list[str]:
@@ -56,6 +69,7 @@ def details(world: Seeded) -> list[str]:
         world.steps[0],
         provider_of(world),
         price_of(world),
+        *rules_of(world),
     ]
     pages = [change(row) for row in rows]
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]
