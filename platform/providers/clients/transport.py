@@ -180,8 +180,9 @@ class Transport:
             return failure(response.status_code, response.content, response.headers, self._secret)
         if isinstance(error, self._errors.APITimeoutError):
             return Timeout(f"The provider at {origin(self.base_url)} did not answer within {timeout_s:g} s.")
-        if isinstance(error.__cause__, ForbiddenAddress):
-            return BadRequest(str(error.__cause__))
+        for refusal in (error, error.__cause__):  # one SDK wraps it, another does not
+            if isinstance(refusal, ForbiddenAddress):
+                return BadRequest(str(refusal))
         if isinstance(error, self._errors.APIConnectionError):
             return ConnectionFailed(f"Cannot reach the provider at {origin(self.base_url)}: {self._reason(error)}")
         return error
