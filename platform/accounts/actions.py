@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,6 +26,24 @@ def create_organization(name: str, owner: User | None = None) -> Organization:
     if owner is not None:
         Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
     return organization
+
+
+OrganizationGoes = Callable[[str, str], None]
+_before_organization_goes: list[OrganizationGoes] = []
+
+
+def before_organization_goes(tell: OrganizationGoes) -> None:
+    """Register what a room above has to do first; it is called with the organization's id and the actor's."""
+    if tell not in _before_organization_goes:
+        _before_organization_goes.append(tell)
+
+
+@transaction.atomic
+def delete_organization(organization: Organization, actor_id: str = "") -> None:
+    """With all that belongs to it; what lies outside the database is queued by those who keep it."""
+    for tell in _before_organization_goes:
+        tell(str(organization.pk), actor_id)
+    organization.delete()
 
 
 def create_api_key(organization: Organization, user: User, new: NewKey) -> tuple[ApiKey, str]:

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from accounts.actions import NewKey, create_api_key, revoke_api_key
+from accounts.actions import NewKey, create_api_key, delete_organization, revoke_api_key
 from accounts.models import ApiKey, Membership, Organization, Project, Scope, User, all_scopes
 from console.access import ADMINS, OWNERS, is_superuser, may
 from console.admin_base import OrganizationScopedAdmin, ScopedForm, ScopedInline
@@ -81,6 +81,9 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     @admin.display(ordering="created_at")
     def created(self, obj: Organization) -> SafeString | str:
         return when(obj.created_at)
+
+    def delete_model(self, request: HttpRequest, obj: Organization) -> None:
+        delete_organization(obj, str(request.user.pk))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_superuser(request)

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from telemetry.backends.base import TraceBackend, configured
 from telemetry.shipper import Shipper
+from telemetry.spool_state import reporting
 from telemetry.spooled import retry_quarantined
 
 
@@ -35,7 +36,8 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shipper.stop())
         if not options["drain"]:
-            shipper.run()
+            with reporting(directory):
+                shipper.run()
         elif not shipper.drain():
             raise CommandError("stopped before everything was shipped")
         if options["drain"]:
