@@ -30,12 +30,14 @@ class Marks:
 
     `name`: of a series; `link`: the rows behind a series (None: all of them) at a label's index (None: all the time).
     `wholes`: the figure of a series over the whole time, where it is not the sum.
+    `colours`: of series that have their own.
     """
 
     name: Callable[[str], str] = str
     link: Callable[[str | None, int | None], str] = _no_link
     wholes: Mapping[str, str] = field(default_factory=dict)
     whole: str = ""
+    colours: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ class Chart:
         ]
 
     @property
+    def edge_labels(self) -> tuple[str, ...]:
+        """First and last, for a small one."""
+        return self.labels if len(self.labels) < 2 else (self.labels[0], self.labels[-1])
+
+    @property
     def axis_labels(self) -> list[AxisLabel]:
         """As many as fit on a desk, evenly; a phone leaves out every second."""
         share = max(1, ceil(len(self.labels) / AXIS_LABELS))
@@ -154,23 +161,24 @@ def stacked_bars(
     bars: list[Bar] = []
     for i, label in enumerate(labels):
         filled = 0.0
-        for colour, (name, values) in enumerate(kept.items()):
+        for place, (name, values) in enumerate(kept.items()):
             height = float(values[i] / top) * HEIGHT if top else 0.0
             if height <= 0:
                 continue
             filled += height
             text = f"{label} · {_named(name, marks)}: {say(values[i])} (of {say(sums[i])})"
+            colour = marks.colours.get(name, place)
             bars.append(_bar(i, (HEIGHT - filled, height), colour, text, _href(name, i, marks)))
     keys = tuple(
         Key(
             _named(name, marks),
-            colour,
+            marks.colours.get(name, place),
             say(sum(values, Decimal(0))),
             tuple(say(value) for value in values),
             _href(name, None, marks),
             tuple(_href(name, i, marks) if value else "" for i, value in enumerate(values)),
         )
-        for colour, (name, values) in enumerate(kept.items())
+        for place, (name, values) in enumerate(kept.items())
     )
     return Chart(
         title,

@@ -125,13 +125,15 @@ def reach(request: HttpRequest, filters: Filters) -> Reach | None:
     return Reach(wanted[0], rest) if len(wanted) == 1 else Reach(None, {**rest, "organization": wanted})
 
 
-def with_added_filter(request: HttpRequest) -> str:
-    """The address that `add` and `value` ask for, without the two."""
+def with_added_filter(request: HttpRequest, also: Sequence[str] = ()) -> str:
+    """The address that `add` and `value` ask for, without the two; `also` are parameters of one value."""
     query = request.GET.copy()
     key, value = query.get("add", ""), query.get("value", "").strip()
     for name in ("add", "value", "after"):
         query.pop(name, None)
-    if key in BY_KEY and value not in query.getlist(key):
+    if key in also:
+        query[key] = value
+    elif key in BY_KEY and value not in query.getlist(key):
         query.appendlist(key, value[: LONGEST + 1])
     return f"?{query.urlencode()}"
 

@@ -1,178 +1,127 @@
-"""The trace explorer: calls of a period, filtered and paged by cursor; one call as chat, as JSON, with its cost."""
+"""The trace explorer: calls of a period, with their course over time, filtered, searched and paged by cursor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from console.access import figure_organizations, organization_ids
-from console.chat import Turn, clipped, parsed, request_turns, response_turns
-from console.display import pretty
+from console.export import csv_response
 from console.paging import link_with
-from console.periods import CHOICES, DEFAULT, Period, period_of
-from console.registry import Page, names_of, register_page
+from console.periods import PRESETS, range_fields
+from console.registry import Page, fallbacks, register_page
 from core.errors import Invalid
+from telemetry.admin.answer import together
+from telemetry.admin.asked import reach, with_added_filter
+from telemetry.admin.dimensions import SHOWN, words
+from telemetry.admin.strip import strip
+from telemetry.admin.wanted import ID_LABELS, PRICE_STATES, STATES, TracesAsked, read
+from telemetry.calls import Wanted, course, list_calls
 from telemetry.client import TelemetryUnavailable
-from telemetry.queries import Trace, TraceFilters, TracePage, TraceRow, get_trace, list_traces
+from telemetry.queries import TracePage, TraceRow
 
-PAGE = 50
-CALL_TYPES = ("agent_step", "summarization", "compaction", "embedding")
-CUSTOM = "custom"
-FILTERS = ("model", "provider", "call_type", "agent", "run", "conversation", "trace", "api_key", "error_type", "tag")
-BUCKETS = (
-    ("input_tokens", "Input, not cached"),
-    ("cached_input_tokens", "Read from cache"),
-    ("cache_write_5m_tokens", "Written to cache, 5 min"),
-    ("cache_write_1h_tokens", "Written to cache, 1 h"),
-    ("completion_tokens", "Output"),
+PAGE, CSV_ROWS = 50, 10_000
+TEMPLATE = "console/telemetry/traces.html"
+COLUMNS = (
+    ("Time (UTC)", "created_at"),
+    ("Provider", "provider"),
+    ("Model", "model"),
+    ("Own key", "is_byok"),
+    ("Agent", "agent_id"),
+    ("Kind of call", "call_type"),
+    ("Attempt", "attempt"),
+    ("Finish reason", "finish_reason"),
+    ("Error", "error_type"),
+    ("Input tokens", "input_tokens"),
+    ("Read from cache", "cached_input_tokens"),
+    ("Written to cache", "cache_write_tokens"),
+    ("Output tokens", "completion_tokens"),
+    ("Cost (USD)", "cost_usd"),
+    ("Price source", "price_source"),
+    ("Estimated", "usage_estimated"),
+    ("First token (ms)", "ttft_ms"),
+    ("Latency (ms)", "latency_ms"),
+    ("Conversation", "conversation_id"),
+    ("Run", "run_id"),
+    ("Step", "step_id"),
+    ("API key", "api_key_id"),
+    ("End user", "identity_id"),
+    ("Organization", "organization_id"),
+    ("Call", "id"),
 )
 
 
-class FilterForm(forms.Form):
-    """What the address says; a field that is wrong filters nothing and says so."""
-
-    period = forms.ChoiceField(
-        choices=[*((key, label) for key, label, _ in CHOICES), (CUSTOM, "From … to …")], required=False
-    )
-    start = forms.DateTimeField(required=False, label="From (UTC)")
-    end = forms.DateTimeField(required=False, label="To (UTC)")
-    model = forms.CharField(required=False, max_length=200)
-    provider = forms.CharField(required=False, max_length=100)
-    call_type = forms.ChoiceField(
-        choices=[("", "Any"), *((name, name.replace("_", " ")) for name in CALL_TYPES)], required=False
-    )
-    agent = forms.CharField(required=False, max_length=60, label="Agent id")
-    run = forms.CharField(required=False, max_length=60, label="Run id")
-    conversation = forms.CharField(required=False, max_length=60, label="Conversation id")
-    trace = forms.CharField(required=False, max_length=64, label="Trace id")
-    api_key = forms.CharField(required=False, max_length=60, label="API key id")
-    error_type = forms.CharField(required=False, max_length=100, label="Error type")
-    tag = forms.CharField(required=False, max_length=200, label="Agent tag")
-    failed = forms.BooleanField(required=False, label="Errors only")
-    byok = forms.ChoiceField(
-        choices=[("", "Any"), ("1", "Own keys (BYOK)"), ("0", "Base keys")], required=False, label="Keys"
-    )
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        if data.get("start") and data.get("end") and data["start"] >= data["end"]:
-            self.add_error("end", "This is before the beginning.")
-        return data
-
-
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    period: Period
-    filters: TraceFilters
+class _Choice:
+    """What can be filtered by, in the list to choose from."""
 
-
-def wanted(form: FilterForm) -> Wanted:
-    form.is_valid()
-    data = form.cleaned_data
-    period = period_of(data.get("period") or DEFAULT)
-    start, end = data.get("start"), data.get("end")
-    if data.get("period") == CUSTOM and start:
-        stop = end.astimezone(UTC) if end else period.end
-        period = Period(CUSTOM, "From … to …", start.astimezone(UTC), stop)
-    byok = data.get("byok")
-    filters = TraceFilters(
-        start=period.start,
-        end=period.end,
-        model=data.get("model", ""),
-        provider=data.get("provider", ""),
-        call_type=data.get("call_type", ""),
-        agent_id=data.get("agent", ""),
-        run_id=data.get("run", ""),
-        conversation_id=data.get("conversation", ""),
-        trace_id=data.get("trace", ""),
-        api_key_id=data.get("api_key", ""),
-        error_type=data.get("error_type", ""),
-        tag=data.get("tag", ""),
-        is_error=True if data.get("failed") else None,
-        is_byok=bool(int(byok)) if byok else None,
-    )
-    return Wanted(period, filters)
+    key: str
+    label: str
 
 
 def traces_view(request: HttpRequest) -> HttpResponse:
-    initial = {"period": DEFAULT}
-    form = FilterForm({**initial, **request.GET.dict()})
-    asked = wanted(form)
-    organizations = figure_organizations(request)
-    context: dict[str, Any] = {
-        **admin.site.each_context(request),
-        "title": "Traces",
-        "form": form,
-        "period": asked.period,
-        "filtered": any(form.cleaned_data.get(name) for name in (*FILTERS, "failed", "byok")),
-        "several": len(organizations) > 1,
-        "is_fullwidth": "1",
-    }
-    cursor = request.GET.get("after", "")
+    if request.GET.get("add") and request.GET.get("value", "").strip():
+        return redirect(with_added_filter(request, also=tuple(ID_LABELS)))
+    asked = read(request)
+    context: dict[str, Any] = {**admin.site.each_context(request), "title": "Traces", **_choices(asked)}
+    found = reach(request, asked.filters)
+    if found is None:
+        return TemplateResponse(request, TEMPLATE, {**context, "none": True})
     try:
-        page = list_traces(organizations[0], asked.filters, cursor, PAGE) if organizations else TracePage([], "")
+        return _found(request, asked, asked.wanted(found), context)
     except TelemetryUnavailable as error:
-        return TemplateResponse(request, "console/telemetry/traces.html", {**context, "trouble": error.message})
-    except Invalid:
-        raise Http404("This page of traces does not exist: begin at the newest.") from None
+        known = fallbacks(request, asked.period)
+        return TemplateResponse(request, TEMPLATE, {**context, "trouble": error.message, "fallbacks": known})
+    except Invalid as error:
+        if request.GET.get("after"):
+            raise Http404("This page of traces does not exist: begin at the newest.") from None
+        return TemplateResponse(request, TEMPLATE, {**context, "refused": error.message})
+
+
+def _found(request: HttpRequest, asked: TracesAsked, wanted: Wanted, context: dict[str, Any]) -> HttpResponse:
+    if request.GET.get("format") == "csv":
+        return _csv(asked, list_calls(wanted, limit=CSV_ROWS))
+    cursor = request.GET.get("after", "")
+    page, steps = together(lambda: list_calls(wanted, cursor, PAGE), lambda: course(wanted))
+    rows: list[TraceRow] = list(page.rows)
     context |= {
-        "traces": page.rows,
-        "agent_names": names_of("agent", (row.agent_id for row in page.rows)),
+        "traces": rows,
+        "strip": strip(asked, steps),
+        "agent_names": words("agent", (row.agent_id for row in rows)),
         "older": link_with(request, after=page.cursor) if page.cursor else "",
         "newest": link_with(request, after=None) if cursor else "",
+        "csv": f"{asked.address()}&format=csv",
+        "csv_rows": CSV_ROWS,
     }
-    return TemplateResponse(request, "console/telemetry/traces.html", context)
+    return TemplateResponse(request, TEMPLATE, context)
 
 
-def find(request: HttpRequest, trace_id: str) -> Trace | None:
-    """In any organization of the operator's. Raises TelemetryUnavailable."""
-    ids = organization_ids(request)
-    for organization_id in [None] if ids is None else ids:
-        found = get_trace(organization_id, trace_id)
-        if found is not None:
-            return found
-    return None
-
-
-def trace_view(request: HttpRequest, trace_id: str) -> HttpResponse:
-    context: dict[str, Any] = {**admin.site.each_context(request), "title": "Trace", "trace_id": trace_id}
-    try:
-        trace = find(request, trace_id)
-    except TelemetryUnavailable as error:
-        return TemplateResponse(request, "console/telemetry/trace.html", {**context, "trouble": error.message})
-    if trace is None:
-        context["missing"] = True
-        return TemplateResponse(request, "console/telemetry/trace.html", context, status=404)
-    row = trace.row
-    context |= {
-        "row": row,
-        "agent_names": names_of("agent", [row.agent_id]),
-        "buckets": _buckets(row),
-        "tokens": row.total_tokens,
-        "request_json": clipped(pretty(trace.request_json)),
-        "response_json": clipped(pretty(trace.response_json)),
-        "config_json": clipped(pretty(trace.llm_config_json)),
-        "request_turns": request_turns(parsed(trace.request_json)),
-        "response_turns": _answer(trace),
-        "expired": not trace.request_json and row.request_size_bytes > 0,
+def _choices(asked: TracesAsked) -> dict[str, Any]:
+    return {
+        "asked": asked,
+        "period": asked.period,
+        "presets": PRESETS,
+        **range_fields(asked.period),
+        "states": STATES,
+        "price_states": PRICE_STATES,
+        "dimensions": [*SHOWN, *(_Choice(key, label) for key, label in ID_LABELS.items())],
+        "chips": asked.chips(),
+        "cleared": TracesAsked(asked.period, {}).address(),
+        "other_parameters": asked.parameters("period", "start", "end"),
+        "form_parameters": asked.parameters("failed", "price", "q", "min_ms", "min_usd"),
+        "all_parameters": asked.parameters(),
+        "is_fullwidth": "1",
     }
-    return TemplateResponse(request, "console/telemetry/trace.html", context)
 
 
-def _answer(trace: Trace) -> list[Turn]:
-    return response_turns(parsed(trace.response_json))
-
-
-def _buckets(row: TraceRow) -> list[tuple[str, int]]:
-    found = [(label, getattr(row, name)) for name, label in BUCKETS]
-    return [(label, value) for label, value in found if value is not None]
+def _csv(asked: TracesAsked, page: TracePage) -> HttpResponse:
+    name = f"traces-{asked.period.start:%Y%m%d}-{asked.period.end:%Y%m%d}"
+    rows = [[getattr(row, field) for _, field in COLUMNS] for row in page.rows]
+    return csv_response(name, [label for label, _ in COLUMNS], rows)
 
 
 register_page(Page("telemetry/traces/", "telemetry_traces", traces_view))
-register_page(Page("telemetry/traces/<str:trace_id>/", "telemetry_trace", trace_view))

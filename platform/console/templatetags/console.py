@@ -24,6 +24,23 @@ register.filter("short", display.short)
 
 
 @register.filter
+def spaced(text: Any) -> str:
+    return str(text).replace("_", " ")
+
+
+@register.filter
+def unlocalized(number: Any) -> str:
+    """A number as a field of a form takes it back."""
+    return f"{number:f}" if hasattr(number, "as_tuple") else str(number)
+
+
+@register.filter
+def amount(number: Any) -> str:
+    """A decimal in full, without idle zeros."""
+    return f"{number.normalize():f}" if hasattr(number, "as_tuple") else str(number)
+
+
+@register.filter
 def get(mapping: Any, key: Any) -> Any:
     return mapping.get(key) if hasattr(mapping, "get") else None
 
