@@ -112,11 +112,12 @@ class RuleForm(ScopedForm):
             "no_data": "A rule that has never seen a call stays unknown, whatever stands here. "
             "For a rule against too little (below …), no calls count as 0.",
             "paused_until": "Not judged until then (UTC). Empty: not paused.",
-            "channels": "Nobody is told where none is ticked; the state is kept all the same.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "channels" in self.fields:
+            self.fields["channels"].help_text = "Nobody is told where none is ticked; the state is kept all the same."
         if self.instance.pk and not self.instance._state.adding:
             self.initial["metric"], self.initial["group_by"] = self.instance.metric, self.instance.group_by
             for name in ("warning", "alert", "minimum_value"):

@@ -77,7 +77,8 @@ class AlertRuleAdmin(OwnedAdmin):
             {
                 "fields": (
                     ("metric", "window_minutes"),
-                    ("operator", "warning", "alert"),
+                    "operator",
+                    ("warning", "alert"),
                     ("spread", "minimum_value"),
                     ("minimum_calls", "no_data"),
                 )
@@ -87,10 +88,13 @@ class AlertRuleAdmin(OwnedAdmin):
             "Of which calls",
             {
                 "description": "Empty: of all. “~none” stands for calls that have no such thing.",
-                "fields": ("group_by", *(tuple(f"{PREFIX}{n}" for n in FILTERS[i : i + 3]) for i in range(0, 12, 3))),
+                "fields": ("group_by", *(tuple(f"{PREFIX}{n}" for n in FILTERS[i : i + 2]) for i in range(0, 12, 2))),
             },
         ),
-        ("Who is told", {"fields": ("channels", ("reminder_minutes", "tell_recovery"), ("enabled", "paused_until"))}),
+        (
+            "Who is told",
+            {"fields": ("channels", ("reminder_minutes", "tell_recovery"), "enabled", "paused_until")},
+        ),
     )
 
     def tabs(self) -> tuple[Tab, ...]:
@@ -180,7 +184,9 @@ def load_preview(request: HttpRequest, rule: AlertRule) -> dict[str, Any]:
     except TelemetryUnavailable as error:
         return {"trouble": error.message}
     names = words(rule.group_by, found.groups) if rule.group_by else {"": METRICS[rule.metric].label}
-    rows = [(names[judged.group], judged, state_badge(judged.state)) for w in reversed(found.windows) for judged in w]
+    judged = [judged for window in reversed(found.windows) for judged in window]
+    said = [one for one in judged if one.finding.calls or one.state != State.UNKNOWN]
+    rows = [(names[one.group], one, state_badge(one.state)) for one in said]
     return {
         "preview": found,
         "chart": _chart(rule, found, names),

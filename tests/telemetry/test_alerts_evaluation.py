@@ -344,3 +344,20 @@ def test_the_preview_says_what_the_rule_would_have_said(calls, make_rule):
     assert found.values("a")[-4:] == [11, None, 2, None]
     assert not AlertState.objects.exists()
     assert told() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_judge_each_rule_once_and_tell_it_once(calls, make_rule):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tests.support.elsewhere import closing
+
+    for number in range(12):
+        make_rule(name=f"rule {number}", filters={"model": f"m{number % 4}"})
+    for number in range(4):
+        calls(NOON - MINUTE, 11, model=f"m{number}")
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: closing(lambda: evaluate_due(NOON)), range(4)))
+    assert sum(run.judged for run in done) == 12
+    assert AlertEvent.objects.count() == 12
+    assert sorted(told()) == sorted(f"Alert: rule {number}" for number in range(12))
