@@ -19,6 +19,7 @@ from telemetry.trace import CallStart
 DEFAULT_OUTPUT = 1_000
 NEWEST_COUNTS = 0.2  # of an answer's length, in the running mean of them
 MAX_MEANS = 10_000
+MAX_WAIT_S = 20.0  # as long as a call waits between two attempts; beyond that its run had better end
 
 CostOf = Callable[[Usage], Decimal | None]
 _means: dict[tuple[str, str], float] = {}
@@ -44,13 +45,15 @@ class Held:
 
 
 def hold(start: CallStart, max_output: int | None, cost_of: CostOf) -> Held:
-    """Raises BudgetExceeded, ModelUnpriced, Stopped; RateLimited, which is worth waiting for."""
+    """Raises BudgetExceeded, ModelUnpriced, Stopped, RateLimitExceeded; RateLimited where waiting helps soon."""
     if not gate.has_rules(start.organization_id):
         return Held()
     facts = facts_of(start)
     try:
         gate.check_call(facts)
     except RateLimitExceeded as error:
+        if (error.retry_after or 0) > MAX_WAIT_S:
+            raise
         raise RateLimited(error.message, retry_after=error.retry_after) from None
     about = (start.agent_id or start.call_type, facts.model)
     usage = Usage(input=start.estimated_prompt_tokens, output=_expected_output(about, max_output, start.call_type))

@@ -208,13 +208,20 @@ def test_tokens_are_counted_when_they_are_known_and_then_held_against_sends(
     assert 3500 <= (refused.value.retry_after or 0) <= 3700
 
 
-def test_calls_beyond_the_limit_of_a_model_wait_and_fail_as_the_vendors_own_limit_would(
-    tenant: Tenant, conversation: Conversation, settings: Any
+def test_calls_beyond_the_limit_of_a_model_end_a_run_that_would_wait_too_long(
+    tenant: Tenant, conversation: Conversation
 ) -> None:
-    settings.MODEL_MAX_ATTEMPTS = 1
     limit(tenant, scope="model", target="scripted/demo", kind="requests", amount=1)
     run = turn(tenant, conversation, f"[[tool {INSERT} then say done]]")
-    assert (run.status, run.step_count, run.error["type"]) == (RunStatus.FAILED, 1, "llm_rate_limit")
+    assert (run.status, run.step_count, run.error["type"]) == (RunStatus.FAILED, 1, "rate_limit_exceeded")
+
+
+def test_calls_that_fit_in_a_moment_wait_as_for_the_vendors_own_limit(
+    tenant: Tenant, conversation: Conversation
+) -> None:
+    limit(tenant, scope="provider_key", target="*", kind="requests", amount=1, period_s=1)
+    run = turn(tenant, conversation, f"[[tool {INSERT} then say done]]")
+    assert (run.status, run.step_count) == (RunStatus.COMPLETED, 2)
 
 
 def test_without_redis_rate_limits_let_everything_pass(
