@@ -106,7 +106,7 @@ def _storable(value: Any) -> Any:
 def _trace(stored: StoredTrace | None) -> Trace | None:
     if stored is None:
         return None
-    return Trace(_row(stored.row), *(_text(getattr(stored, name)) for name in SAID))
+    return Trace(_row(stored.row), _text(stored.request), _text(stored.response), _text(stored.config))
 
 
 def _row(stored: dict[str, Any]) -> TraceRow:

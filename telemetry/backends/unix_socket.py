@@ -24,7 +24,7 @@ from telemetry.said import as_object
 
 PROTOCOL_VERSION = 3
 SOURCE = "perennial"
-TIMEOUT_S = 60.0
+TIMEOUT_S = 15.0
 POLL_S = 0.002
 NAME_BYTES = 107  # what the kernel takes as the name of a unix socket
 

@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, transaction
 from pydantic import SecretStr
 
 from config.management.commands.doctor import trace_backends
@@ -191,11 +193,20 @@ def test_postgres_keeps_what_was_said_to_the_byte_and_drops_it_before_the_call(d
 
 
 def test_postgres_refuses_what_it_cannot_store_and_nothing_else(db: None, batch_of: Any) -> None:
-    from django.db import transaction
-
     with pytest.raises(Refused), transaction.atomic():
         Postgres().write(batch_of({}, {"run_id": "r" * 65}), doubtful=False)
     assert not StoredTrace.objects.exists()
+
+
+def test_postgres_that_answers_with_an_error_of_its_own_is_away(db: None, batch_of: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise OperationalError("terminating connection due to administrator command")
+
+    with connection.execute_wrapper(broken):
+        with pytest.raises(Away, match="administrator"):
+            Postgres().write(batch_of({}), doubtful=False)
+        with pytest.raises(Away, match="administrator"):
+            Postgres().probe()
 
 
 # The socket
@@ -342,6 +353,9 @@ def test_a_wrong_setting_is_named_with_its_mend(settings: Any, wrong: dict[str, 
     [found] = [m for m in run_checks() if m.id and m.id.startswith("telemetry.E01")]
     assert said in found.msg
     assert "s3cret" not in str(found)
+    settings.CLICKHOUSE_URL = "clickhouse://127.0.0.1:9/none"
+    with pytest.raises(CommandError, match=said.strip("'")):
+        call_command("shipper")
 
 
 def test_who_cannot_be_reached_is_away(tmp_path: Path, settings: Any, batch_of: Any) -> None:

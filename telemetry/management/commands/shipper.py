@@ -7,10 +7,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from telemetry.backends.base import TraceBackend, configured
+from telemetry.backends.checks import check_backends
 from telemetry.shipper import Shipper
 from telemetry.spool_state import reporting
 from telemetry.spooled import retry_quarantined
@@ -48,7 +48,7 @@ class Command(BaseCommand):
 def _backends() -> list[TraceBackend]:
     if "clickhouse" in settings.PROVIDER_TRACE_BACKENDS and not settings.CLICKHOUSE_URL:
         raise CommandError("No ClickHouse is set: give CLICKHOUSE_URL, or start one with `manage.py up`.")
-    try:
-        return configured()
-    except ImproperlyConfigured as error:
-        raise CommandError(str(error)) from error
+    wrong = [found for found in check_backends(None) if found.is_serious()]
+    if wrong:
+        raise CommandError("\n".join(f"{found.msg} {found.hint or ''}".strip() for found in wrong))
+    return configured()
