@@ -121,11 +121,11 @@ class ModelCall:
         body = client.request_body(self.request)
         start = _start(self.target, self.context, attempt, body, self.request)
         self._estimated, self._at = start.estimated_prompt_tokens, start.created_at
-        self.outcome = Outcome(call_id=start.id)
         cost_of = _cost_of(self.target, self.context)
         self._held = spending.hold(start, self.request.max_output_tokens, cost_of)
         release_connection()
         trace: OpenCall | None = recorder().begin(start)
+        self.outcome = Outcome(call_id=start.id)  # not before: a step names no call that has no trace
         clock = time.perf_counter()
         seen = 0
         try:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 
 from celery import shared_task
 from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from conversations import doorbell, runner
+from conversations import doorbell, ledger_audit, runner
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
 from core.time import now
+from telemetry.client import TelemetryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -47,3 +48,22 @@ def _retell(run: Run) -> None:
         retell(run)
     except RedisError as error:
         log.warning("%s: its followers were not told what it committed: %s", run.pk, error)
+
+
+@shared_task(name="conversations.audit_ledger", ignore_result=True, expires=3600)
+def audit_ledger() -> None:
+    """Each night: yesterday's calls, an organization a task."""
+    yesterday = now().date() - timedelta(days=1)
+    try:
+        found = ledger_audit.organizations_of(yesterday)
+    except TelemetryUnavailable as error:
+        log.warning("The ledger of %s was not audited: %s", yesterday, error.message)
+        return
+    for organization_id in found:
+        audit_organization.delay(organization_id, yesterday.isoformat())
+
+
+@shared_task(name="conversations.audit_organization", ignore_result=True)
+def audit_organization(organization_id: str, day: str) -> None:
+    """Not a short one: some 5,000 calls a second, a page at a time."""
+    ledger_audit.audit_and_keep(organization_id, date.fromisoformat(day))

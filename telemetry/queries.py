@@ -221,7 +221,8 @@ def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
     repricing = latest(row.organization_id, [(row.id, epoch_ms(row.created_at))]).get(row.id)
     if repricing is not None:
         row = replace(row, **repricing.prices)
-    return Trace(row, *(payload[0] if payload else ("", "", "")), repricing)
+    request, response, config = payload[0] if payload else ("", "", "")
+    return Trace(row, request, response, config, repricing)
 
 
 def _place(cursor: str) -> tuple[int, str]:

@@ -54,5 +54,7 @@ app.conf.beat_schedule = {
     "prune-exports": {"task": "telemetry.prune_exports", "schedule": 86_400.0},
     "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": 86_400.0},
     "run-deletions": {"task": "telemetry.run_deletions", "schedule": 30.0},
+    # A day's last calls have long been shipped by then.
+    "audit-ledger": {"task": "conversations.audit_ledger", "schedule": crontab(hour=4, minute=10)},
     "enforce-retention": {"task": "telemetry.enforce_retention", "schedule": crontab(hour=2, minute=40)},
 }
