@@ -60,7 +60,7 @@ def _amount(**more: Any) -> models.DecimalField[Any, Any]:
 class Rule(OrganizationModel, Audited):
     """What a budget, a limit and a stop share: whom it is about."""
 
-    scope = models.CharField("counts", max_length=20, choices=Scope.choices, default=Scope.ORGANIZATION)
+    scope = models.CharField("scope", max_length=20, choices=Scope.choices, default=Scope.ORGANIZATION)
     target = models.CharField(
         max_length=255,
         blank=True,
@@ -96,9 +96,9 @@ class Budget(Rule):
 
     id = PrefixedIdField(prefix="budget", primary_key=True)
     name = models.CharField(max_length=100)
-    metric = models.CharField("in", max_length=10, choices=Metric.choices, default=Metric.USD)
+    metric = models.CharField("unit", max_length=10, choices=Metric.choices, default=Metric.USD)
     amount = _amount(validators=[MinValueValidator(Decimal(0))], help_text="The most in one window.")
-    window = models.CharField("per", max_length=10, choices=Window.choices, default=Window.MONTH)
+    window = models.CharField("window", max_length=10, choices=Window.choices, default=Window.MONTH)
     rolling_hours = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -268,7 +268,7 @@ class RateLimit(Rule):
     """How fast something may be used: so many per minute, hour or day, looking back from now."""
 
     id = PrefixedIdField(prefix="limit", primary_key=True)
-    kind = models.CharField("of", max_length=20, choices=LimitKind.choices, default=LimitKind.REQUESTS)
+    kind = models.CharField("kind", max_length=20, choices=LimitKind.choices, default=LimitKind.REQUESTS)
     amount = models.PositiveBigIntegerField("at most", help_text="0 lets nothing pass; for equal tool calls: no limit.")
     period_s = models.PositiveIntegerField("per", choices=Period.choices, default=Period.MINUTE)
     enabled = models.BooleanField(default=True)

@@ -23,8 +23,7 @@ from budgets.models import Budget, BudgetEvent, BudgetWindow
 from budgets.states import State, states_of
 from console.access import ADMINS
 from console.action_form import ActionAdmin, ActionForm
-from console.admin_base import BoundedChangeList
-from console.display import DASH, badge, when
+from console.display import badge, link, when
 from core.errors import AppError, Invalid
 from core.time import now
 
@@ -52,6 +51,11 @@ class BudgetForm(ActionForm):
             "enabled",
         )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(amount := self.initial.get("amount"), Decimal):
+            self.initial["amount"] = f"{amount.normalize():f}"  # 5, not 5.000000000000
+
     def act(self) -> Budget:
         actor_id = str(self.request.user.pk)
         if self.instance._state.adding:
@@ -62,15 +66,14 @@ class BudgetForm(ActionForm):
         return actions.update(Budget.objects.get(pk=self.instance.pk), changes, actor_id)
 
 
-class StatedChangeList(BoundedChangeList):
+class StatedChangeList(shown.NamedChangeList):
     """The states of a page's budgets, in one query."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
+        rows: list[Any] = self.result_list
         for row, state in zip(rows, states_of(rows), strict=True):
             row.state = state
-        self.result_list = rows
 
 
 @admin.register(Budget)
@@ -86,8 +89,8 @@ class BudgetAdmin(ActionAdmin):
     change_form_outer_before_template = "console/budgets/budget.html"
     fieldsets = (
         (None, {"fields": ("organization", "name", ("amount", "metric"))}),
-        ("Counts what is spent by", {"fields": (("scope", "target"),)}),
-        ("In", {"fields": (("window", "rolling_hours"), "time_zone")}),
+        ("Whose spending counts", {"fields": (("scope", "target"),)}),
+        ("In which time", {"fields": (("window", "rolling_hours"), "time_zone")}),
         ("When it is used up", {"fields": (("hard", "warn_at_percent"), ("refuse_unpriced", "enabled"))}),
     )
 
@@ -99,8 +102,8 @@ class BudgetAdmin(ActionAdmin):
         return fields if obj is None else (*fields, *sorted(FIXED))
 
     @admin.display(description="spent by")
-    def about(self, obj: Budget) -> SafeString | str:
-        return shown.about(obj)
+    def about(self, obj: Any) -> SafeString | str:
+        return shown.about(obj, obj.called)
 
     @admin.display(description="used")
     def used(self, obj: Any) -> SafeString:
@@ -188,7 +191,7 @@ def _stand(budget: Budget) -> dict[str, Any]:
         "forecast": shown.forecast(state),
         "resets": when(state.resets_at) if state.resets_at else "rolls on",
         "per": shown.per(budget),
-        "about": shown.about(budget),
+        "about": shown.about(budget, shown.names([budget.target])),
         "counters": _counters(state),
         "events": list(BudgetEvent.objects.filter(budget=budget)[:MOST_EVENTS]),
         "raised": budget.limit != budget.amount and shown.figure(budget, budget.raised_by),
@@ -202,12 +205,14 @@ def _counters(state: State) -> list[dict[str, Any]]:
         return []
     rows = BudgetWindow.objects.filter(budget=state.budget, starts_at__gte=state.span.since).values("target")
     sums = rows.annotate(used=Sum(F("spent") + F("reserved")), refused=Sum("refused_calls")).order_by("-used", "target")
+    found = list(sums[:MOST_COUNTERS])
+    called = shown.names(row["target"] for row in found)
     return [
         {
-            "target": row["target"] or DASH,
+            "who": link(row["target"], called.get(row["target"], "")),
             "used": shown.figure(state.budget, row["used"]),
             "share": row["used"] / state.limit if state.limit else 1,
             "refused": row["refused"],
         }
-        for row in sums[:MOST_COUNTERS]
+        for row in found
     ]

@@ -64,12 +64,13 @@ def _organization(request: HttpRequest) -> str | None:
 
 
 def _shown(found: Effective) -> dict[str, Any]:
+    called = shown.names(state.budget.target for state in found.budgets)
     return {
         "found": found,
         "budgets": [
             {
                 "budget": state.budget,
-                "about": shown.about(state.budget),
+                "about": shown.about(state.budget, called),
                 "gauge": shown.gauge(state),
                 "badge": shown.state_badge(state),
                 "left": shown.figure(state.budget, state.left),

@@ -22,6 +22,7 @@ def near_the_end(scope: Scope) -> dict[str, Any] | None:
     states.sort(key=lambda state: -state.share)
     standing = scoped(Stop.objects.filter(lifted_at=None), scope.organization_ids, "organization_id")
     stops = list(standing[:MOST])
+    called = shown.names(stop.target for stop in stops)
     if not states and not stops:
         return None
     found = [
@@ -34,7 +35,11 @@ def near_the_end(scope: Scope) -> dict[str, Any] | None:
         }
         for state in states[:MOST]
     ]
-    return {"budgets": found, "more": max(0, len(states) - MOST), "stops": stops}
+    return {
+        "budgets": found,
+        "more": max(0, len(states) - MOST),
+        "stops": [(stop, shown.about(stop, called)) for stop in stops],
+    }
 
 
 register_panel(Panel(5, "console/budgets/home.html", near_the_end))

@@ -46,6 +46,9 @@ class RateLimitAdmin(ActionAdmin):
         ("Of what is done by", {"fields": (("scope", "target"), "enabled")}),
     )
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[shown.NamedChangeList]:
+        return shown.NamedChangeList
+
     @admin.display(description="at most", ordering="amount")
     def at_most(self, obj: RateLimit) -> str:
         return count(obj.amount)
@@ -59,8 +62,8 @@ class RateLimitAdmin(ActionAdmin):
         return "–" if obj.kind in WITHOUT_PERIOD else obj.get_period_s_display()
 
     @admin.display(description="by")
-    def about(self, obj: RateLimit) -> SafeString | str:
-        return shown.about(obj)
+    def about(self, obj: Any) -> SafeString | str:
+        return shown.about(obj, obj.called)
 
     @admin.display(description="state")
     def state(self, obj: RateLimit) -> SafeString:

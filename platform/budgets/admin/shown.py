@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from budgets.models import Budget, Metric, Rule, Scope, Window
+from budgets.models import EACH, ID_PREFIXES, Budget, Metric, Rule, Scope, Window
 from budgets.states import EXCEEDED, OFF, OK, WARNING, State
+from console.admin_base import BoundedChangeList
 from console.display import badge, count, link, percent, usd, when
+from console.registry import names_of
 
 TONES = {OK: "good", WARNING: "warn", EXCEEDED: "bad", OFF: "plain"}
 WORDS = {OK: "ok", WARNING: "near its end", EXCEEDED: "used up", OFF: "off"}
@@ -31,11 +36,33 @@ def per(budget: Budget) -> str:
     return f"{budget.window}{zone}"
 
 
-def about(rule: Rule) -> SafeString | str:
-    """Whom a rule is about, with a link where it has a page."""
-    if rule.scope == Scope.ORGANIZATION or rule.target == "*":
+def names(targets: Iterable[str]) -> dict[str, str]:
+    """What agents, projects and keys are called, in a query for each kind that is among them."""
+    wanted = list(targets)
+    found: dict[str, str] = {}
+    for kind in ID_PREFIXES.values():
+        found |= names_of(kind, wanted)
+    return found
+
+
+def about(rule: Rule, called: Mapping[str, str] | None = None) -> SafeString | str:
+    """Whom a rule is about, by its name where that is given, with a link where it has a page."""
+    if rule.scope == Scope.ORGANIZATION or rule.target == EACH:
         return rule.about
-    return format_html("{} {}", Scope(rule.scope).label, link(rule.target, rule.target[:40]))
+    label = Scope(rule.scope).label
+    return format_html("{} {}", label, link(rule.target, (called or {}).get(rule.target) or rule.target[:40]))
+
+
+class NamedChangeList(BoundedChangeList):
+    """The names of what a page's rules are about, read at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[Any] = list(self.result_list)  # type: ignore[has-type]
+        called = names(row.target for row in rows)
+        for row in rows:
+            row.called = called
+        self.result_list = rows
 
 
 def gauge(state: State) -> SafeString:
@@ -46,7 +73,7 @@ def gauge(state: State) -> SafeString:
         '<span class="pn-small">{} of {} ({})</span>',
         TONES[state.word],
         width,
-        figure(budget, state.used),
+        figure(budget, state.used).removesuffix(f" {budget.get_metric_display()}"),
         figure(budget, state.limit),
         percent(state.share),
     )

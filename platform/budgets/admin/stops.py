@@ -70,9 +70,12 @@ class StopAdmin(ActionAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[shown.NamedChangeList]:
+        return shown.NamedChangeList
+
     @admin.display(description="stopped")
-    def about(self, obj: Stop) -> SafeString | str:
-        return shown.about(obj)
+    def about(self, obj: Any) -> SafeString | str:
+        return shown.about(obj, obj.called)
 
     @admin.display(description="state")
     def state(self, obj: Stop) -> SafeString:
