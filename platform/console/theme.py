@@ -42,6 +42,8 @@ NAVIGATION = [
             _item("Overview", "space_dashboard", "index"),
             _item("Usage", "bar_chart", "telemetry_usage"),
             _item("Traces", "query_stats", "telemetry_traces"),
+            _list("Ledger audits", "account_balance", "conversations_ledgeraudit"),
+            _list("Re-pricings", "price_change", "conversations_repricing"),
             _list("Exports", "download", "telemetry_export"),
             _item("SQL", "terminal", "telemetry_sql"),
         ]
