@@ -15,7 +15,8 @@ HEIGHT = 100.0
 STEP = 10.0
 BAR = 7.6
 AXIS_LABELS = 8
-OTHER = "other"
+# The key of all that is not told apart: nothing that people name is called so.
+OTHER, OTHER_NAME = "\0other", "other"
 
 Say = Callable[[Any], str]
 
@@ -272,7 +273,7 @@ def _ticks(top: Decimal, say: Say) -> tuple[str, ...]:
 
 
 def _named(name: str, marks: Marks) -> str:
-    return OTHER if name == OTHER else marks.name(name)
+    return OTHER_NAME if name == OTHER else marks.name(name)
 
 
 def _href(name: str, index: int | None, marks: Marks) -> str:

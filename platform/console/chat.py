@@ -196,5 +196,5 @@ def parsed(text: str | bytes | None) -> Any:
     """JSON, or None for what is none."""
     try:
         return json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -104,8 +104,8 @@ def percent(share: Any) -> str:
     if share is None or share == "":
         return DASH
     value = 100 * float(share)
-    digits = 0 if value == 0 or abs(value) >= 99.95 else 1 if abs(value) >= 1 else 2
-    return f"{value:.{digits}f} %"
+    text = f"{value:.{1 if abs(value) >= 1 else 2}f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
 
 
 def when(at: datetime | None) -> SafeString | str:
@@ -139,7 +139,7 @@ def pretty(value: Any) -> str:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return str(value)
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 

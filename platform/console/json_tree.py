@@ -47,7 +47,7 @@ def _branch(pairs: Iterable[tuple[Any, Any]], looks: str, depth: int, budget: _B
     if not items:
         return format_html('<span class="pn-j-mark">{}</span>', brackets)
     if depth >= DEEPEST:
-        return format_html('<span class="pn-j-mark">…</span>')
+        return format_html('<span class="pn-j-mark">{}</span>', "…")
     drawn: list[tuple[str, SafeString]] = []
     for key, item in items:
         if not budget.take():

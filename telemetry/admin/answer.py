@@ -13,18 +13,18 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from console.charts import OTHER, Chart, Marks, lines, stacked_bars
+from console.charts import OTHER, OTHER_NAME, Chart, Marks, lines, stacked_bars
 from console.periods import CUSTOM, Period
 from telemetry.admin.asked import Asked, Reach, filter_pairs, question
 from telemetry.admin.dimensions import BY_KEY, Filters, next_dimension, words
-from telemetry.admin.groups import Group, Matrix, crossed, figure, no_calls
+from telemetry.admin.groups import Group, Matrix, added, crossed, figure, no_calls
 from telemetry.admin.metrics import BY_KEY as METRICS
 from telemetry.admin.metrics import TOKEN_PARTS
 from telemetry.analytics import LatencyGroup, UsageGroup, interval_starts, latency, usage
 from telemetry.select import Sums
 
 SERIES, ROWS, MATRIX = 7, 100, 400
-ALL = "all"
+ALL = "\0all"
 T = TypeVar("T")
 
 
@@ -119,7 +119,7 @@ def _rows(
     rows = []
     for group in groups:
         if group.is_other:
-            rows.append(Group(group.values, (OTHER,) * len(asked.by), group.sums, is_other=True))
+            rows.append(Group(group.values, (OTHER_NAME,) * len(asked.by), group.sums, is_other=True))
             continue
         filters = with_value(asked.filters, asked.by, group.values)
         rows.append(
@@ -156,22 +156,30 @@ def _chart(
     labels = [label(at, asked.interval) for at in starts]
     title = f"{metric.label} by {asked.interval}" + (f" and {BY_KEY[asked.by[0]].label.lower()}" if asked.by else "")
     values = _series(asked, series, starts)
-    called = {key: names[0].get(key, key) if names else _part(key) for key in values}
+    called = {key: names[0].get(key, OTHER_NAME) if names else _part(key) for key in values}
     raw = [(at, called.get(key, key), one[i]) for key, one in values.items() for i, at in enumerate(starts)]
     if metric.kind == "sum":
         marks = Marks(lambda key: called.get(key, key), _links(asked, starts))
         filled: dict[str, list[Decimal]] = {key: [Decimal(v or 0) for v in one] for key, one in values.items()}
         return stacked_bars(title, labels, filled, metric.say, marks), raw
-    figures: dict[str, str] = {}
-    for row in whole.rows:
-        if asked.by and row.values[0] not in figures and len(asked.by) == 1:
-            figures[OTHER if row.is_other else row.values[0]] = metric.say(figure(asked.metric, row))
+    figures = _wholes(asked, whole.rows)
     over_all = metric.of(whole.latency) if metric.is_latency and whole.latency else None
     said = metric.say(over_all if metric.is_latency else metric.of(whole.total))
     figures[ALL] = said
     return lines(
         title, labels, values, metric.say, Marks(lambda k: called.get(k, k), _links(asked, starts), figures, said)
     ), raw
+
+
+def _wholes(asked: Asked, rows: list[Group]) -> dict[str, str]:
+    """A series' figure over the whole period; of a percentile only where the rows are the series."""
+    metric = asked.metric
+    parts: dict[str, list[Group]] = defaultdict(list)
+    for row in rows if asked.by else []:
+        parts[OTHER if row.is_other else row.values[0]].append(row)
+    if metric.is_latency:
+        return {key: metric.say(figure(metric, of[0])) for key, of in parts.items() if len(asked.by) == 1}
+    return {key: metric.say(metric.of(added(row.sums for row in of))) for key, of in parts.items()}
 
 
 def _part(key: str) -> str:

@@ -135,7 +135,7 @@ def with_added_filter(request: HttpRequest, also: Sequence[str] = ()) -> str:
         query[key] = value
     elif key in BY_KEY and value not in query.getlist(key):
         query.appendlist(key, value[: LONGEST + 1])
-    return f"?{query.urlencode()}"
+    return f"{request.path}?{query.urlencode()}"
 
 
 def question(asked: Asked, found: Reach, by: Sequence[str], interval: str, limit: int) -> Question:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from console.charts import OTHER
+from console.charts import OTHER, OTHER_NAME
 from telemetry.admin.metrics import Metric
 from telemetry.analytics import LatencyGroup
 from telemetry.select import SUM_NAMES, Sums
@@ -122,4 +122,4 @@ def _place(row: Group, place: int, kept: dict[str, str]) -> str:
 
 
 def _with_other(kept: dict[str, str], used: Iterable[str]) -> dict[str, str]:
-    return {**kept, OTHER: OTHER} if OTHER in set(used) else kept
+    return {**kept, OTHER: OTHER_NAME} if OTHER in set(used) else kept

@@ -134,6 +134,7 @@ def _cost(trace: Trace) -> dict[str, Any]:
     price = {"provider_type": row.provider, "model": row.model, "organization": row.organization_id}
     return {
         "explanation": found,
+        "repricing": trace.repricing,
         "lines": [(LINES.get(line.bucket, line.bucket), line) for line in found.lines],
         "set_price": f"{reverse('admin:providers_priceoverride_add')}?{urlencode(price)}",
         "has_factor": found.factor != Decimal(1),

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from console.export import csv_response
@@ -65,7 +64,7 @@ class _Choice:
 
 def traces_view(request: HttpRequest) -> HttpResponse:
     if request.GET.get("add") and request.GET.get("value", "").strip():
-        return redirect(with_added_filter(request, also=tuple(ID_LABELS)))
+        return HttpResponseRedirect(with_added_filter(request, also=tuple(ID_LABELS)))
     asked = read(request)
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Traces", **_choices(asked)}
     found = reach(request, asked.filters)

@@ -7,11 +7,10 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from console.charts import OTHER
+from console.charts import OTHER_NAME
 from console.export import csv_response
 from console.paging import link_with
 from console.periods import PRESETS, range_fields
@@ -32,7 +31,7 @@ TABLE = ("spend", "tokens", "input", "cache_read", "cache_write", "output", "cal
 
 def usage_view(request: HttpRequest) -> HttpResponse:
     if request.GET.get("add") and request.GET.get("value", "").strip():
-        return redirect(with_added_filter(request))
+        return HttpResponseRedirect(with_added_filter(request))
     asked = read(request)
     context: dict[str, Any] = {**admin.site.each_context(request), "title": "Usage", "asked": asked, **_choices(asked)}
     found = reach(request, asked.filters)
@@ -129,7 +128,7 @@ def _csv(which: str, asked: Asked, answered: Answer) -> HttpResponse:
     header = [*labels, *(f"{text} (id)" for text in labels), *(_head(metric) for metric in shown)]
     rows = []
     for group in answered.groups:
-        ids = (OTHER,) * len(labels) if group.is_other else group.values
+        ids = (OTHER_NAME,) * len(labels) if group.is_other else group.values
         rows.append([*group.names, *ids, *(figure(metric, group) for metric in shown)])
     return csv_response(f"{name}-by-{'-'.join(asked.by) or 'nothing'}", header, rows)
 
