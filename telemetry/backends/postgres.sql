@@ -5,9 +5,9 @@ SELECT
     id, organization_id, agent_id, identity_id, run_id, step_id, to_timestamp(created_ms / 1000.0), row::jsonb,
     request, response, config
 FROM unnest(
-    %(id)s::text[], %(organization_id)s::text[], %(agent_id)s::text[], %(identity_id)s::text[], %(run_id)s::text[],
-    %(step_id)s::text[], %(created_at)s::bigint[], %(row)s::text[],
-    %(request)s::bytea[], %(response)s::bytea[], %(config)s::bytea[]
+    %(id)b::text[], %(organization_id)b::text[], %(agent_id)b::text[], %(identity_id)b::text[], %(run_id)b::text[],
+    %(step_id)b::text[], %(created_at)b::bigint[], %(row)b::text[],
+    %(request)b::bytea[], %(response)b::bytea[], %(config)b::bytea[]
 ) AS sent (
     id, organization_id, agent_id, identity_id, run_id, step_id, created_ms, row, request, response, config
 )

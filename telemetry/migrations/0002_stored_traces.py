@@ -24,14 +24,8 @@ class Migration(migrations.Migration):
             options={
                 "indexes": [
                     models.Index(fields=["organization_id", "-created_at"], name="stored_trace_by_org"),
-                    models.Index(
-                        condition=models.Q(("run_id", ""), _negated=True), fields=["run_id"], name="stored_trace_by_run"
-                    ),
-                    models.Index(
-                        condition=models.Q(("step_id", ""), _negated=True),
-                        fields=["step_id"],
-                        name="stored_trace_by_step",
-                    ),
+                    models.Index(fields=["run_id"], name="stored_trace_by_run"),
+                    models.Index(fields=["step_id"], name="stored_trace_by_step"),
                     models.Index(
                         condition=models.Q(("request__isnull", False)),
                         fields=["created_at"],
@@ -40,5 +34,13 @@ class Migration(migrations.Migration):
                     django.contrib.postgres.indexes.BrinIndex(fields=["created_at"], name="stored_trace_by_age"),
                 ],
             },
+        ),
+        # They come compressed: PostgreSQL need not try.
+        migrations.RunSQL(
+            "ALTER TABLE telemetry_storedtrace"
+            " ALTER COLUMN request SET STORAGE EXTERNAL,"
+            " ALTER COLUMN response SET STORAGE EXTERNAL,"
+            " ALTER COLUMN config SET STORAGE EXTERNAL",
+            migrations.RunSQL.noop,
         ),
     ]

@@ -11,8 +11,8 @@ class StoredTrace(models.Model):
     """One call; its id is the primary key, so that what is written again is there once.
 
     `row` holds every column of `telemetry.trace.COLUMNS` by its name, as the spool has it. What was said is kept to the
-    byte, and is null once it has expired. Ids are as on the wire, and no foreign keys: a call may end after what it
-    belongs to is gone, and much is deleted in small pieces.
+    byte, compressed by zlib, and is null once it has expired. Ids are as on the wire, and there are no foreign keys: a
+    call may end after what it belongs to is gone, and much is deleted in small pieces.
     """
 
     id = models.CharField(primary_key=True, max_length=64)
@@ -30,8 +30,8 @@ class StoredTrace(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["organization_id", "-created_at"], name="stored_trace_by_org"),
-            models.Index(fields=["run_id"], condition=~Q(run_id=""), name="stored_trace_by_run"),
-            models.Index(fields=["step_id"], condition=~Q(step_id=""), name="stored_trace_by_step"),
+            models.Index(fields=["run_id"], name="stored_trace_by_run"),
+            models.Index(fields=["step_id"], name="stored_trace_by_step"),
             models.Index(fields=["created_at"], condition=Q(request__isnull=False), name="stored_trace_with_payload"),
             BrinIndex(fields=["created_at"], name="stored_trace_by_age"),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -159,7 +160,6 @@ def test_what_can_be_read_is_read_by_its_organization_alone(end: End, batch_of: 
     assert len(reading.calls_of_run("org-1", run, 1)) == 1
     assert reading.call("org-2", found.row.id) is reading.call_of_step("org-2", step) is None
     assert list(reading.calls_of_run("org-2", run)) == []
-    assert reading.call_of_step("org-1", "") is None or end.backend.name == "clickhouse"
 
 
 def test_it_says_how_it_is(end: End) -> None:
@@ -183,7 +183,7 @@ def test_postgres_keeps_what_was_said_to_the_byte_and_drops_it_before_the_call(d
     nul = {"error_type": "E", "error_message": "a\x00b"}
     batch = batch_of({"request_json": odd}, {"created_at": old, "end": nul}, {"created_at": older})
     Postgres().write(batch, doubtful=False)
-    assert bytes(StoredTrace.objects.get(pk=ids(batch)[0]).request) == odd
+    assert zlib.decompress(StoredTrace.objects.get(pk=ids(batch)[0]).request) == odd
     assert StoredTrace.objects.get(pk=ids(batch)[1]).row["error_message"] == "a\ufffdb"
     assert postgres.expire(trace_days=30, payload_days=5) == (1, 1) or postgres.expire(30, 5) == (0, 0)
     kept = Postgres().call("org-1", ids(batch)[1])
