@@ -46,6 +46,8 @@ NAVIGATION = [
             _list("Re-pricings", "price_change", "conversations_repricing"),
             _list("Exports", "download", "telemetry_export"),
             _item("SQL", "terminal", "telemetry_sql"),
+            _list("Trace policies", "policy", "telemetry_tracepolicy"),
+            _list("Trace deletions", "delete_sweep", "telemetry_tracedeletion"),
         ]
     },
     {
@@ -81,6 +83,7 @@ NAVIGATION = [
         "separator": True,
         "items": [
             _list("Providers", "hub", "providers_provider"),
+            _list("Key rules", "key", "providers_keyrule"),
             _list("Prices", "sell", "providers_priceoverride"),
         ],
     },

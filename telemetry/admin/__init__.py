@@ -1,5 +1,5 @@
 """Traces and figures in the admin, read from ClickHouse."""
 
-from telemetry.admin import alert_channels, alerts, exports, home, sql, trace, traces, usage
+from telemetry.admin import alert_channels, alerts, deletions, exports, home, policy, sql, trace, traces, usage
 
-__all__ = ["alert_channels", "alerts", "exports", "home", "sql", "trace", "traces", "usage"]
+__all__ = ["alert_channels", "alerts", "deletions", "exports", "home", "policy", "sql", "trace", "traces", "usage"]

@@ -30,8 +30,8 @@ CLASSES = bytes(
 BIG = 10**11  # smaller integers are no card
 NUMBER_KINDS = frozenset({rules.PHONE, rules.CARD, rules.IP, rules.NATIONAL_ID})
 # A step's request repeats what the steps before it said. Texts of these lengths are remembered with their masks.
-REMEMBERED = range(24, 65_536)
-MEMORY_CHARS = 8_000_000
+REMEMBERED = range(5, 65_536)
+MEMORY_CHARS, ENTRY_CHARS = 8_000_000, 100
 _serials = itertools.count()
 
 
@@ -71,7 +71,7 @@ class _Memory:
             if self._chars > MEMORY_CHARS:
                 self._known, self._chars = {}, 0
             self._known[key] = masked
-            self._chars += len(key[1])
+            self._chars += len(key[1]) + ENTRY_CHARS
 
 
 _memory = _Memory()
@@ -154,7 +154,7 @@ class Masker:
             else:
                 kept = self._value(item, clock, depth + 1)
             shown = self._text(name, clock)
-            while shown in masked and shown != name:
+            while shown in masked:
                 shown += "'"
             changed = changed or kept is not item or shown != name
             masked[shown] = kept

@@ -9,6 +9,7 @@ from django.urls import reverse
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
 from core.time import now
 from providers.models import PriceOverride, Provider
+from telemetry.models import TraceDeletion, TracePolicy
 from tests.support.seed import Seeded
 
 AGENT_TABS = ("memory", "tools", "conversations", "runs", "spend")
@@ -38,6 +39,12 @@ def rules_of(world: Seeded) -> list[Model]:
     limit = RateLimit.objects.create(organization=organization, amount=60)
     stop = Stop.objects.create(organization=organization, scope="agent", target=agent_id, reason="It went wild.")
     return [budget, limit, stop]
+
+
+def deletion_of(world: Seeded) -> TraceDeletion:
+    return TraceDeletion.objects.create(
+        organization=world.organization, scope="agent", target_id=world.agents[0].pk, cut_off=world.agents[0].created_at
+    )
 
 
 def lists() -> list[str]:
@@ -70,6 +77,8 @@ def details(world: Seeded) -> list[str]:
         provider_of(world),
         price_of(world),
         *rules_of(world),
+        TracePolicy.objects.create(organization=world.organization),
+        deletion_of(world),
     ]
     pages = [change(row) for row in rows]
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]
