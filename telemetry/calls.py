@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -21,14 +21,23 @@ from telemetry.select import LIMITS, file
 from telemetry.trace import COLUMNS, MONEY_STEP, UINT32_MAX, epoch_ms
 
 STEPS = 60
+# Of a cost that is -1 where no price is known; a call that failed has none either, and owes nothing.
 PRICES = {
-    "unpriced": "AND t.cost_usd IS NULL AND t.is_error = 0",
-    "estimated": "AND t.usage_estimated = 1",
-    "priced": "AND t.cost_usd IS NOT NULL AND t.usage_estimated = 0",
+    "unpriced": "{cost} < 0 AND {failed} = 0",
+    "estimated": "{estimated} = 1",
+    "priced": "{cost} >= 0 AND {estimated} = 0",
+}
+DEAR = "{cost} >= toDecimal128({{min_usd:String}}, 12)"
+WRITTEN = {"cost": "ifNull(t.cost_usd, -1)", "failed": "t.is_error", "estimated": "t.usage_estimated"}
+CORRECTED = {
+    "cost": "argMax(ifNull(r.cost_usd, -1), (r.repriced_at, r.repricing_id))",
+    "failed": "any(r.is_error)",
+    "estimated": "any(r.usage_estimated)",
 }
 IDS = {"run": "run_id", "step": "step_id", "trace": "trace_id", "call": "id"}
 # How far from a call its neighbours are looked for: a run takes minutes, a conversation may rest for long.
 NEAR, FAR = timedelta(days=2), timedelta(days=400)
+SHORT, PARTS = timedelta(hours=6), (1 / 256, 1 / 16)
 MOST_WORDS = 8
 SAID = ("request_json", "response_json")
 Side = Literal["before", "after"]
@@ -73,7 +82,6 @@ class Step:
     end: datetime
     calls: int = 0
     errors: int = 0
-    cost_usd: Decimal = Decimal(0)
     p50_ms: float | None = None
     p95_ms: float | None = None
 
@@ -81,9 +89,23 @@ class Step:
 def list_calls(wanted: Wanted, cursor: str = "", limit: int = 50) -> TracePage:
     """Newest first. The cursor is the last row's place, so pages stay right while rows come in."""
     after_at, after_id = _place(cursor)
-    rows = _select("calls", wanted, {"after_at": after_at, "after_id": after_id, "limit": limit + 1})
+    params = {"after_at": after_at, "after_id": after_id, "limit": limit + 1}
+    rows: Sequence[Sequence[Any]] = []
+    for part in _newest_parts(wanted, after_at):
+        rows = _select("calls", part, params)
+        if len(rows) > limit:
+            break
     found = effective(wanted.organization_id, [TraceRow(*row) for row in rows[:limit]])
     return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
+
+
+def _newest_parts(wanted: Wanted, after_at: int) -> list[Wanted]:
+    """The time that is asked for, and before it ever larger parts of its end: where calls are many, a few days do."""
+    end = min(wanted.end, datetime.fromtimestamp(after_at / 1000 + 1, UTC)) if after_at else wanted.end
+    length = end - wanted.start
+    if length <= SHORT:
+        return [wanted]
+    return [*(replace(wanted, start=end - length * part, end=end) for part in PARTS), wanted]
 
 
 def course(wanted: Wanted, steps: int = STEPS) -> list[Step]:
@@ -119,8 +141,8 @@ def _step(start: int, end: int, row: Sequence[Any] | None) -> Step:
     span = datetime.fromtimestamp(start / 1000, UTC), datetime.fromtimestamp(end / 1000, UTC)
     if row is None:
         return Step(*span)
-    calls, errors, cost, p50, p95 = row
-    return Step(*span, calls, errors, cost, *(None if math.isnan(ms) else ms for ms in (p50, p95)))
+    calls, errors, p50, p95 = row
+    return Step(*span, calls, errors, *(None if math.isnan(ms) else ms for ms in (p50, p95)))
 
 
 def _select(
@@ -130,7 +152,7 @@ def _select(
     text = file(name)
     for constant, value in {
         **(constants or {}),
-        "{scope}": "1" if wanted.organization_id is None else "t.organization_id = {org:String}",
+        "{scope}": _scope(wanted, "t"),
         "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
         "{conditions}": "\n    ".join(conditions),
     }.items():
@@ -151,12 +173,12 @@ def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
     if wanted.failed is not None:
         found.append(f"AND t.is_error = {int(wanted.failed)}")
     if wanted.price:
-        found.append(PRICES[wanted.price])
+        found.append(_priced(wanted, PRICES[wanted.price]))
     if wanted.min_ms:
         found.append("AND t.latency_ms >= {min_ms:UInt32}")
         values["min_ms"] = wanted.min_ms
     if wanted.min_usd:
-        found.append("AND t.cost_usd >= toDecimal128({min_usd:String}, 12)")
+        found.append(_priced(wanted, DEAR))
         values["min_usd"] = f"{wanted.min_usd.quantize(MONEY_STEP):f}"
     for number, word in enumerate(wanted.words.split()):
         values[f"w_{number}"] = [as_written(word), as_written(word, ascii_only=True)]
@@ -177,10 +199,21 @@ def _said(wanted: Wanted) -> str:
         f"AND ({' OR '.join(either.format(column=column, number=number) for column in SAID)})"
         for number in range(len(wanted.words.split()))
     ]
-    own = "p.organization_id = {org:String}" if wanted.organization_id is not None else "1"
-    if wanted.organization_id is None and "organization" in wanted.filters:
-        own = "p.organization_id IN {f_organization:Array(String)}"
-    return file("calls_said").replace("{scope}", own).replace("{told}", "\n            ".join(told))
+    return file("calls_said").replace("{scope}", _scope(wanted, "p")).replace("{told}", "\n            ".join(told))
+
+
+def _priced(wanted: Wanted, condition: str) -> str:
+    text = file("calls_priced").replace("{scope}", _scope(wanted, "r"))
+    return text.replace("{as_written}", condition.format(**WRITTEN)).replace(
+        "{as_corrected}", condition.format(**CORRECTED)
+    )
+
+
+def _scope(wanted: Wanted, table: str) -> str:
+    """The first condition of every query, as SQL."""
+    if wanted.organization_id is not None:
+        return f"{table}.organization_id = {{org:String}}"
+    return f"{table}.organization_id IN {{f_organization:Array(String)}}" if "organization" in wanted.filters else "1"
 
 
 def _place(cursor: str) -> tuple[int, str]:

@@ -21,7 +21,6 @@ NARROWEST = timedelta(minutes=1)
 class Strip:
     calls: int
     errors: int
-    cost_usd: Decimal
     calls_chart: Chart
     latency_chart: Chart
 
@@ -45,7 +44,6 @@ def strip(asked: TracesAsked, steps: Sequence[Step]) -> Strip:
     return Strip(
         sum(step.calls for step in steps),
         sum(step.errors for step in steps),
-        sum((step.cost_usd for step in steps), Decimal(0)),
         stacked_bars("Calls", labels, calls, compact, Marks(link=link, colours={WELL: 0, FAILED: RED})),
         lines("Latency", labels, times, span, Marks(link=link)),
     )

@@ -3,7 +3,6 @@ SELECT
     intDiv(toUnixTimestamp64Milli(t.created_at) - {start:Int64}, {width:Int64}) AS step,
     count() AS calls,
     sum(t.is_error) AS errors,
-    sum(ifNull(t.cost_usd, 0)) AS cost,
     quantileIf(0.5)(t.latency_ms, t.is_error = 0) AS p50,
     quantileIf(0.95)(t.latency_ms, t.is_error = 0) AS p95
 FROM llm_traces AS t

@@ -138,6 +138,28 @@ def test_the_cost_is_told_line_by_line_and_adds_up(client: Client, world: Seeded
     assert "provider_type=openai&amp;model=new-model" in html
 
 
+def test_a_call_that_was_priced_later_is_found_by_what_it_costs_now(
+    client: Client, world: Seeded, clickhouse: str
+) -> None:
+    from telemetry.client import connect
+
+    later, never = (call(world.organization, model=model) for model in ("later", "never"))
+    write_traces(clickhouse, [row(one, cost_usd=None, price_source="unpriced") for one in (later, never)])
+    assert set(listed(client, "?period=24h&price=unpriced")[1]) == {later.id, never.id}
+    columns = "id, organization_id, created_at, provider, model"
+    database = connect(clickhouse)
+    database.execute(
+        f"INSERT INTO llm_repricings ({columns}, cost_usd, price_source, repricing_id, repriced_at)"
+        f" SELECT {columns}, toDecimal128('7.5', 12), 'override', 'job', now64(3) FROM llm_traces WHERE id = %(id)s",
+        {"id": later.id},
+    )
+    database.disconnect()
+    assert listed(client, "?period=24h&price=unpriced")[1] == [never.id]
+    html, found = listed(client, "?period=30d&min_usd=7.4&price=priced")
+    assert found == [later.id]
+    assert "$7.50" in html
+
+
 def test_what_was_not_kept_is_said_plainly(client: Client, world: Seeded, clickhouse: str) -> None:
     said = {"messages": [ASKED]}
     expired, silent, masked = (call(world.organization, said) for _ in range(3))
