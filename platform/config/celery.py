@@ -52,6 +52,7 @@ app.conf.beat_schedule = {
     "deliver-alerts": {"task": "telemetry.deliver_alerts", "schedule": 30.0},
     "sweep-exports": {"task": "telemetry.sweep_exports", "schedule": 30.0},
     "prune-exports": {"task": "telemetry.prune_exports", "schedule": 86_400.0},
+    "tell-of-failing-keys": {"task": "config.tell_of_failing_keys", "schedule": 600.0},
     "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": 86_400.0},
     "run-deletions": {"task": "telemetry.run_deletions", "schedule": 30.0},
     # A day's last calls have long been shipped by then.

@@ -21,7 +21,7 @@ from core.time import now
 from telemetry.alerts import states
 from telemetry.alerts.conditions import Finding, judge
 from telemetry.alerts.measure import Measured, Shape, measure, shape_of
-from telemetry.alerts.metrics import NOTHING
+from telemetry.alerts.metrics import METRICS, NOTHING
 from telemetry.alerts.notify import tell
 from telemetry.client import TelemetryUnavailable
 from telemetry.models.alerts import AlertChannel, AlertEvent, AlertRule, AlertState, State
@@ -66,23 +66,33 @@ def evaluate_due(at: datetime | None = None, *, seconds: float = 40.0) -> Round:
     while rules := _claim(at):
         for rule in [rule for rule in rules if rule.is_paused(at)]:
             done.judged += _commit(rule, None, at)
-        for shape, members in _by_shape([rule for rule in rules if not rule.is_paused(at)]).items():
+        awake = [rule for rule in rules if not rule.is_paused(at)]
+        strange = [rule for rule in awake if rule.metric not in METRICS]
+        done.failed += _cannot(strange, "this version knows no such metric", at)
+        for shape, members in _by_shape([rule for rule in awake if rule.metric in METRICS]).items():
             if time.monotonic() > end or misses >= MOST_MISSES:
                 _release(members)
                 done.put_off += len(members)
                 continue
-            try:
-                measured = measure(shape, at)
-            except TelemetryUnavailable as error:
-                misses += 1
-                done.failed += _cannot(members, error.message, at)
-                continue
-            misses = 0
-            for rule in members:
-                done.judged += _commit(rule, measured, at)
+            misses = 0 if _one_shape(shape, members, at, done) else misses + 1
         if done.put_off:
             break
     return done
+
+
+def _one_shape(shape: Shape, members: Sequence[AlertRule], at: datetime, done: Round) -> bool:
+    """Whether ClickHouse answered."""
+    try:
+        measured = measure(shape, at)
+        for rule in members:
+            done.judged += _commit(rule, measured, at)
+    except TelemetryUnavailable as error:
+        done.failed += _cannot(members, error.message, at)
+        return False
+    except Exception as error:  # one rule that breaks must not silence all the others
+        log.exception("alert rules of one shape broke: %s", ", ".join(rule.pk for rule in members))
+        done.failed += _cannot(members, f"{type(error).__name__}: {error}", at)
+    return True
 
 
 @transaction.atomic
@@ -116,7 +126,8 @@ def _held(claimed: AlertRule) -> AlertRule | None:
 
 def _cannot(rules: Sequence[AlertRule], why: str, at: datetime) -> int:
     """ClickHouse does not answer: the state stays, nobody is paged, the history says so once."""
-    log.warning("%d alert rules cannot be evaluated: %s", len(rules), why)
+    if rules:
+        log.warning("%d alert rules cannot be evaluated: %s", len(rules), why)
     for claimed in rules:
         with transaction.atomic():
             rule = _held(claimed)

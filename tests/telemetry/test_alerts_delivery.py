@@ -319,3 +319,23 @@ def test_a_budget_that_runs_low_is_told_once_to_who_listens(make_channel, tenant
     message = AlertDelivery.objects.get().message
     assert message["title"] == "The budget “Team” is used to 80 %"
     assert message["body"] == "80 of 100 USD, since 2026-11-18 12:00 UTC."
+
+
+def test_a_key_that_stops_working_is_told_once(make_channel, tenant):
+    from config.announcements import tell_of_failing_keys
+    from providers.models import Provider
+
+    make_channel("https://example.com/h", topics=["provider_key"])
+    known = {"organization": tenant.organization, "provider_type": "openai", "api_key": "k"}
+    Provider.objects.create(**known, name="sound")
+    since = datetime.now(UTC)
+    row = Provider.objects.create(
+        **known, name="gone", failed_checks=1, failing_since=since, last_error_at=since, last_error="401: no such key"
+    )
+    assert tell_of_failing_keys() == 0
+    Provider.objects.filter(pk=row.pk).update(failed_checks=2)
+    for _ in range(2):
+        tell_of_failing_keys()
+    message = AlertDelivery.objects.get().message
+    assert message["title"] == "The provider key “gone” does not work"
+    assert "401: no such key" in message["body"]

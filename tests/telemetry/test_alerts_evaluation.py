@@ -361,3 +361,18 @@ def test_two_workers_at_once_judge_each_rule_once_and_tell_it_once(calls, make_r
     assert sum(run.judged for run in done) == 12
     assert AlertEvent.objects.count() == 12
     assert sorted(told()) == sorted(f"Alert: rule {number}" for number in range(12))
+
+
+def test_a_rule_that_breaks_silences_no_other(calls, make_rule):
+    broken = [make_rule(filters={"weather": "rain"}), make_rule(metric="gone")]
+    sound = make_rule(filters={"model": "gpt-x"})
+    calls(NOON - MINUTE, 11)
+    done = evaluate_due(NOON)
+    assert (done.judged, done.failed) == (1, 2)
+    sound.refresh_from_db()
+    assert sound.state == "alert"
+    for rule in broken:
+        rule.refresh_from_db()
+        assert rule.problem
+        assert (rule.state, rule.claimed_until) == ("unknown", None)
+        assert rule.next_due_at > NOON
