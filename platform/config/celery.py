@@ -53,7 +53,7 @@ app.conf.beat_schedule = {
     "sweep-exports": {"task": "telemetry.sweep_exports", "schedule": 30.0},
     "prune-exports": {"task": "telemetry.prune_exports", "schedule": 86_400.0},
     "tell-of-failing-keys": {"task": "config.tell_of_failing_keys", "schedule": 600.0},
-    "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": 86_400.0},
+    "prune-alerts": {"task": "telemetry.prune_alerts", "schedule": crontab(hour=3, minute=50)},
     "run-deletions": {"task": "telemetry.run_deletions", "schedule": 30.0},
     # A day's last calls have long been shipped by then.
     "audit-ledger": {"task": "conversations.audit_ledger", "schedule": crontab(hour=4, minute=10)},
