@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[BudgetEvent, Budget], None]
 _listeners: list[Listener] = []
+MAX_KNOWN = 10_000
+_known: set[tuple[str, str, str, datetime]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,19 @@ def note_crossings(organization_id: str, counted: Sequence[Counted]) -> None:
         if budget is None:
             continue
         for kind, threshold in _thresholds(budget):
-            if count.used - count.added < threshold <= count.used:
+            if count.used >= threshold and _is_news(count, kind, threshold):
                 _note(budget, count, kind)
+
+
+def _is_news(count: Counted, kind: EventKind, threshold: Decimal) -> bool:
+    """This call crosses it; or it was crossed without one (a hold lapsed, the amount was lowered) and is not known here
+    yet. Whether it was told before, the database knows."""
+    name = (count.budget_id, count.target, kind.value, count.start)
+    known = name in _known
+    if len(_known) >= MAX_KNOWN:
+        _known.clear()
+    _known.add(name)
+    return not known or count.used - count.added < threshold
 
 
 def _thresholds(budget: Budget) -> list[tuple[EventKind, Decimal]]:
@@ -79,4 +92,8 @@ def _note(budget: Budget, count: Counted, kind: EventKind) -> None:
         f" by {count.target}" if count.target else "",
     )
     for listener in _listeners:
-        listener(event, budget)
+        try:
+            listener(event, budget)
+        except Exception:
+            # The call was made and answered: that somebody cannot be told must not undo it.
+            log.exception("a listener failed on %s", event)

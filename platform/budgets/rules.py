@@ -11,6 +11,7 @@ from budgets.models import Budget, RateLimit, Stop
 from core.ids import bare_uuid
 
 RULES_TTL_S = 5.0
+MAX_KEPT = 10_000
 _WHICH = """
 SELECT EXISTS (SELECT FROM budgets_budget WHERE organization_id = %s AND enabled),
     EXISTS (SELECT FROM budgets_ratelimit WHERE organization_id = %s AND enabled),
@@ -46,6 +47,8 @@ def rules_of(organization_id: str) -> Rules:
         tuple(Stop.objects.filter(**mine, lifted_at=None).order_by("created_at")) if stops else (),
         time.monotonic(),
     )
+    if len(_kept) >= MAX_KEPT:
+        _kept.clear()
     _kept[organization_id] = found
     return found
 

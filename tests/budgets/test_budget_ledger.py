@@ -14,7 +14,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Organization
-from budgets import crossings, ledger, rules
+from budgets import crossings, ledger, rules, tasks
 from budgets.errors import BudgetExceeded, ModelUnpriced
 from budgets.facts import Amounts, Facts
 from budgets.ledger import Reservation
@@ -238,6 +238,43 @@ def test_a_soft_budget_refuses_nothing_and_says_once_that_it_is_near_and_once_th
         crossings._listeners.remove(listener)
     assert heard == [("warning", "soft"), ("exceeded", "soft")]
     assert BudgetEvent.objects.count() == 2
+
+
+def test_a_threshold_that_no_call_crossed_is_told_by_the_next(organization: Organization) -> None:
+    budget(organization, amount=Decimal(1))
+    call(facts(organization), Amounts(usd=Decimal("0.5")))
+    Budget.objects.update(amount=Decimal("0.6"))
+    assert not BudgetEvent.objects.exists()
+    for _ in range(2):
+        call(facts(organization))
+    assert [event.kind for event in BudgetEvent.objects.all()] == ["warning"]
+
+
+def test_a_listener_that_fails_undoes_no_call(organization: Organization, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(event: BudgetEvent, about: Budget) -> None:
+        raise ZeroDivisionError
+
+    crossings.listen(broken)
+    try:
+        made = budget(organization, hard=False, amount=Decimal("0.01"))
+        call(facts(organization))
+    finally:
+        crossings._listeners.remove(broken)
+    assert (counter(made).spent, counter(made).reserved) == (Decimal("0.01"), 0)
+    assert "a listener failed" in caplog.text
+
+
+def test_counters_are_kept_for_a_year_and_lapsed_holds_for_a_day(organization: Organization) -> None:
+    made = budget(organization, amount=Decimal(1))
+    for age in (2, 390, 410):
+        BudgetWindow.objects.create(budget=made, starts_at=now() - timedelta(days=age))
+    for age, lapsed in ((0.1, True), (2, True), (2, False)):
+        expired = now() - timedelta(days=age)
+        Hold.objects.create(id=uuid.uuid4(), items=[], expires_at=expired, lapsed=lapsed)
+    tasks.prune()
+    assert made.windows.count() == 2
+    assert sorted(Hold.objects.values_list("lapsed", flat=True)) == [False, True]
+    assert tasks.lapse_holds() == 1
 
 
 def test_a_rolling_budget_forgets_what_was_spent_before_its_window(organization: Organization) -> None:
