@@ -65,11 +65,15 @@ def reporting(directory: Path) -> Iterator[None]:
     stopped = threading.Event()
 
     def run() -> None:
+        failing = False
         while not stopped.is_set():
             try:
                 report(directory)
+                failing = False
             except (Error, OSError) as error:
-                log.warning("The spool's state was not reported: %s", type(error).__name__)
+                if not failing:
+                    log.warning("The spool's state cannot be reported: %s", type(error).__name__)
+                failing = True
             finally:
                 connection.close()
             stopped.wait(REPORT_EVERY_S)
