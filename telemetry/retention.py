@@ -21,7 +21,7 @@ from telemetry.client import TelemetryUnavailable
 from telemetry.models import StoredTrace
 from telemetry.models.deletion import RetentionRun
 from telemetry.models.policy import TracePolicy
-from telemetry.stores import DONE_WHEN_IT_RETURNS, PAYLOADS, TRACES, ClickHouseStore, delete_some
+from telemetry.stores import DONE_WHEN_IT_RETURNS, PAYLOADS, REPRICINGS, TRACES, ClickHouseStore, delete_some
 from telemetry.trace import epoch_ms
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _in_postgres(traces: CutOffs, payloads: CutOffs, deleted: dict[str, int]) ->
 def _in_clickhouse(traces: CutOffs, payloads: CutOffs, deleted: dict[str, int]) -> None:
     """Payloads first: they go earlier, and nothing of them is needed for the traces."""
     store = ClickHouseStore(settings.CLICKHOUSE_URL)
-    for table, before in ((PAYLOADS, payloads), (TRACES, traces)):
+    for table, before in ((PAYLOADS, payloads), (REPRICINGS, traces), (TRACES, traces)):
         ordered = sorted(before.items())
         rows = 0
         for first in range(0, len(ordered), ORGANIZATIONS):

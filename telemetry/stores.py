@@ -24,7 +24,7 @@ from telemetry.models import StoredTrace
 from telemetry.models.deletion import Scope
 from telemetry.trace import epoch_ms
 
-TRACES, PAYLOADS = "llm_traces", "llm_payloads"
+TRACES, PAYLOADS, REPRICINGS = "llm_traces", "llm_payloads", "llm_repricings"
 # A mutation waits for the parts of one partition to be written anew; it goes on when we stop waiting.
 WAIT_S = 900
 DONE_WHEN_IT_RETURNS = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
@@ -126,7 +126,7 @@ class ClickHouseStore:
             client.execute(sql, values, settings=DONE_WHEN_IT_RETURNS)
 
     def _tables(self, client: Client, wanted: Wanted) -> list[str]:
-        found = [PAYLOADS, TRACES]
+        found = [PAYLOADS, REPRICINGS, TRACES]
         if wanted.everything:
             sql = (
                 "SELECT table FROM system.columns WHERE database = currentDatabase() AND name = 'organization_id'"
@@ -182,14 +182,14 @@ ORPHAN = (
 
 def _where(table: str, wanted: Wanted, partition: str = "") -> str:
     """Made of constants alone; values are bound. Sums have no time of call: all of an organization's go."""
-    if table not in (TRACES, PAYLOADS):
+    if table not in (TRACES, PAYLOADS, REPRICINGS):
         return "organization_id = %(org)s"
     mine = f"organization_id = %(org)s AND {BEFORE_CUT_OFF}"
     if wanted.everything:
         return mine
     column = "agent_id" if wanted.scope == Scope.AGENT else "identity_id"
     theirs = f"{mine} AND {column} = %(target)s"
-    if table == TRACES:
+    if table in (TRACES, REPRICINGS):
         return theirs
     if partition:
         theirs += f" AND {IN_PARTITION}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from io import StringIO
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from accounts.models import AuditEntry
@@ -14,10 +15,13 @@ from conversations import ledger_audit, repricing
 from conversations.models import Repricing
 from conversations.repricing import Plan
 from core.errors import Conflict
+from core.time import now
 from providers.entries import forget
 from providers.models import PriceOverride
 from telemetry import ledger, queries
 from telemetry.explain import explain
+from telemetry.models.deletion import Scope
+from telemetry.stores import REPRICINGS, ClickHouseStore, Wanted
 from tests.support.api import Tenant
 from tests.support.ledger_calls import chat_case, in_clickhouse, ship, sums_of, write_case
 
@@ -135,3 +139,19 @@ def test_the_command_says_what_would_change_and_then_changes_it(tenant: Tenant, 
         call_command("reprice", **(asked | {"reason": ""}), stdout=StringIO())
     with pytest.raises(CommandError, match="was finished"):
         call_command("reprice", resume=Repricing.objects.get().pk, stdout=StringIO())
+
+
+def test_corrections_go_where_their_calls_are_deleted(tenant: Tenant, ours: str) -> None:
+    price(tenant)
+    repricing.work(repricing.begin(plan(ours)))
+    wanted = Wanted(organization_id=ours, scope=Scope.ORGANIZATION, target_id="", cut_off=now())
+    agents = Wanted(organization_id=ours, scope=Scope.AGENT, target_id="agent-1", cut_off=now())
+    store = ClickHouseStore(settings.CLICKHOUSE_URL)
+    assert [piece for piece in store.plan(agents) if piece.table == REPRICINGS] == []
+    in_clickhouse("ALTER TABLE llm_repricings UPDATE agent_id = 'agent-1' WHERE toMonth(created_at) = 4")
+    pieces = [piece for piece in store.plan(agents) if piece.table == REPRICINGS]
+    assert [(piece.partition, piece.found) for piece in pieces] == [("202604", 3)]
+    store.delete(agents, pieces[0])
+    assert [(piece.partition, piece.found) for piece in store.plan(wanted) if piece.table == REPRICINGS] == [
+        ("202605", 2)
+    ]
