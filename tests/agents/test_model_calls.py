@@ -340,3 +340,43 @@ def test_a_failed_embedding_is_written_down(asking: Asking, settings: Any) -> No
         embed_texts(["one"], handle="gone/text-embedding-3-small", context=asking.context)
     [trace] = asking.traces()
     assert (trace["is_error"], trace["error_type"]) == (1, "llm_error")
+
+
+def test_an_embedding_that_our_own_code_breaks_leaves_no_call_open(asking: Asking) -> None:
+    with pytest.raises(ValueError, match="ours"), model_calls._traced(asking.target, asking.context, b"x" * 400, 1):
+        raise ValueError("ours")
+    [trace] = asking.traces()
+    assert (trace["error_type"], trace["usage_estimated"], trace["input_tokens"]) == ("cancelled", 1, 100)
+    assert Decimal(trace["cost_usd"]) == Decimal("0.000015")
+
+
+def test_what_a_cost_was_made_from_is_kept_with_the_call(client: Double, asking: Asking) -> None:
+    counts = {"prompt_tokens": 1200, "completion_tokens": 100, "total_tokens": 1300}
+    client.attempts = [lambda: iter([_finished({"service_tier": "priority", "usage": counts})])]
+    call = asking.call()
+    text_of(call)
+    [trace] = asking.traces()
+    price = call.outcome.price
+    assert price is not None
+    assert price.rates is not None
+    rates = [Decimal(trace[f"rate_{name}"]) for name in ("input", "cache_read", "output")]
+    assert rates == [price.rates.input, price.rates.cache_read, price.rates.output]
+    assert rates[0] > Decimal("0.15")  # what is in a hurry costs more
+    assert (trace["price_tier"], trace["service_tier"], trace["price_confidence"]) == ("priority", "priority", "listed")
+    assert (trace["reported_total_tokens"], trace["total_tokens"], trace["content"]) == (1300, 1300, "full")
+    assert Decimal(trace["price_factor"]) == 1
+
+
+def test_a_total_that_is_not_the_sum_of_the_buckets_is_kept_and_told_once_for_a_model(
+    client: Double, asking: Asking, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = {"prompt_tokens": 1200, "completion_tokens": 100, "total_tokens": 1307}
+    client.attempts = [lambda: iter([_finished({"usage": counts})]) for _ in range(2)]
+    for _ in range(2):
+        text_of(asking.call())
+    assert {(row["total_tokens"], row["reported_total_tokens"]) for row in asking.traces()} == {(1300, 1307)}
+    assert len([line for line in caplog.messages if "the provider says 1307" in line]) == 1
+
+
+def _finished(response: dict[str, Any]) -> Finished:
+    return Finished(Message("assistant", (TextPart("Hi"),)), "stop", USAGE, response)
