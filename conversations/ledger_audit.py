@@ -173,7 +173,7 @@ def _check_steps(found: Audit, steps: Sequence[tuple[str, str]]) -> None:
 def _check_sums(found: Audit) -> None:
     wrong = ledger.differences(found.organization_id, found.day)
     if wrong and _rows_were_deleted(ledger.day_of(found.organization_id, found.day)):
-        kept = [one for one in wrong if one.is_price_alone or one.figures.get("calls", 0) > 0]
+        kept = [one for one in wrong if one.is_correction or one.figures.get("calls", 0) > 0]
         found.unchecked["sums: traces of that day were deleted on request, sums stay"] += len(wrong) - len(kept)
         wrong = kept
     for one in wrong:
@@ -184,7 +184,7 @@ def _said(one: Difference) -> str:
     parts = [
         f"{name} {value:+f}" if name == "cost_usd" else f"{name} {value:+d}" for name, value in one.figures.items()
     ]
-    return f"the calls say, against the {one.kind} sums: {', '.join(parts)}"
+    return f"the calls say, against {one.sums.table}: {', '.join(parts)}"
 
 
 def _rows_were_deleted(span: Span) -> bool:

@@ -77,7 +77,7 @@ def mend_sums(organization_id: str, day: date) -> int:
     A ClickHouse that was killed may have a correction and not its part of the sums. Where calls themselves are missing
     from the sums, or are on their way, nothing is touched: that is the shipper's to mend. Returns how many were wrong.
     """
-    wrong = [found for found in differences(organization_id, day) if found.is_price_alone]
+    wrong = [found for found in differences(organization_id, day) if found.is_correction]
     if wrong:
         logger.warning("%d sums of %s lacked corrections of costs, or had them twice: mended", len(wrong), day)
         with _connected() as client:
@@ -87,12 +87,11 @@ def mend_sums(organization_id: str, day: date) -> int:
 
 
 def _add(client: Client, found: Difference) -> None:
-    period = "day" if found.kind == "daily" else "hour"
-    names = ("organization_id", period, "provider", "model", "is_byok", "call_type", *found.figures)
+    names = (*found.sums.keys, *found.figures)
     # Sums are unsigned and wrap round, so less is added as so much more.
     values = [value % UINT64 if isinstance(value, int) else value for value in found.figures.values()]
     client.execute(
-        f"INSERT INTO llm_usage_{found.kind} ({', '.join(names)}) VALUES",
+        f"INSERT INTO {found.sums.table} ({', '.join(names)}) VALUES",
         [[*found.key, *values]],
         settings={"insert_deduplication_token": f"mend:{os.urandom(8).hex()}"},
     )

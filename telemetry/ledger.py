@@ -13,14 +13,13 @@ from typing import Any
 
 import orjson
 
+from telemetry.client import pool
 from telemetry.queries import TraceRow
-from telemetry.select import SUM_NAMES, select
+from telemetry.select import LIMITS, SUM_NAMES, file, select
 from telemetry.trace import epoch_ms
 
 PAGE = 1_000
-KINDS = ("daily", "hourly")
 FIGURES = (*SUM_NAMES, "request_bytes", "response_bytes", "id_checksum")
-KEYS = 6  # organization, period, provider, model, is_byok, call_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +50,32 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """`figures`: what calls and corrections say less what the sums say, where it is not 0."""
+class Sums:
+    """A table of sums, with a view `…_recount` beside it. `keys`: its columns that are no sums. `of_day`: SQL, of t."""
 
-    kind: str
+    table: str
+    keys: tuple[str, ...]
+    of_day: str
+
+
+COARSE = ("provider", "model", "is_byok", "call_type")
+DAILY = Sums("llm_usage_daily", ("organization_id", "day", *COARSE), "t.day = {day:Date}")
+HOURLY = Sums("llm_usage_hourly", ("organization_id", "hour", *COARSE), "toDate(t.hour, 'UTC') = {day:Date}")
+SUMS = (DAILY, HOURLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`figures`: what calls and corrections say less what the sums say, where it is not 0. `key`: of `sums.keys`."""
+
+    sums: Sums
     key: tuple[Any, ...]
     figures: dict[str, int | Decimal]
 
     @property
-    def is_price_alone(self) -> bool:
-        """Every call is in the sums, but a correction is not, or is twice."""
-        return set(self.figures) <= {"cost_usd", "unpriced_calls"}
+    def is_correction(self) -> bool:
+        """Every call is in the sums once, but a correction is not, or is twice."""
+        return "id_checksum" not in self.figures
 
 
 def day_of(organization_id: str, day: date) -> Span:
@@ -132,15 +146,15 @@ def organizations_of(day: date) -> list[str]:
 
 def differences(organization_id: str, day: date) -> list[Difference]:
     """Between what calls and corrections say of a day, and the sums."""
-    return [
-        Difference(
-            kind,
-            tuple(row[:KEYS]),
-            {name: value for name, value in zip(FIGURES, row[KEYS:], strict=True) if value},
-        )
-        for kind in KINDS
-        for row in select(f"ledger_differences_{kind}", organization_id, day=day)
-    ]
+    found = []
+    for sums in SUMS:
+        text = file("ledger_differences").replace("{table}", sums.table).replace("{period}", sums.of_day)
+        text = text.replace("{keys}", ", ".join(sums.keys)).replace("{scope}", "t.organization_id = {org:String}")
+        for row in pool().select(text, {"org": organization_id, "day": day}, LIMITS):
+            keys = len(sums.keys)
+            figures = {name: value for name, value in zip(FIGURES, row[keys:], strict=True) if value}
+            found.append(Difference(sums, tuple(row[:keys]), figures))
+    return found
 
 
 def corrected(span: Span, repricing_id: str) -> Sequence[Sequence[Any]]:

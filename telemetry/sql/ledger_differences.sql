@@ -1,11 +1,6 @@
--- What calls and corrections of a day say less what the daily sums say, where the two differ.
+-- What calls and corrections of a day say less what a table of sums says, where the two differ.
 SELECT
-    d.organization_id,
-    d.day,
-    d.provider,
-    d.model,
-    d.is_byok,
-    d.call_type,
+    {keys},
     sum(d.calls) AS calls,
     sum(d.errors) AS errors,
     sum(d.prompt_tokens) AS prompt_tokens,
@@ -27,7 +22,7 @@ SELECT
 FROM
 (
     SELECT
-        organization_id, day, provider, model, is_byok, call_type,
+        {keys},
         toInt64(t.calls) AS calls,
         toInt64(t.errors) AS errors,
         toInt64(t.prompt_tokens) AS prompt_tokens,
@@ -46,11 +41,11 @@ FROM
         toInt64(t.request_bytes) AS request_bytes,
         toInt64(t.response_bytes) AS response_bytes,
         toInt64(t.id_checksum) AS id_checksum
-    FROM llm_usage_daily_recount AS t
-    WHERE {scope} AND t.day = {day:Date}
+    FROM {table}_recount AS t
+    WHERE {scope} AND {period}
     UNION ALL
     SELECT
-        organization_id, day, provider, model, is_byok, call_type,
+        {keys},
         -toInt64(t.calls) AS calls,
         -toInt64(t.errors) AS errors,
         -toInt64(t.prompt_tokens) AS prompt_tokens,
@@ -69,9 +64,9 @@ FROM
         -toInt64(t.request_bytes) AS request_bytes,
         -toInt64(t.response_bytes) AS response_bytes,
         -toInt64(t.id_checksum) AS id_checksum
-    FROM llm_usage_daily AS t
-    WHERE {scope} AND t.day = {day:Date}
+    FROM {table} AS t
+    WHERE {scope} AND {period}
 ) AS d
 GROUP BY ALL
 HAVING calls != 0 OR errors != 0 OR prompt_tokens != 0 OR completion_tokens != 0 OR total_tokens != 0 OR input_tokens != 0 OR cached_input_tokens != 0 OR cache_write_tokens != 0 OR reasoning_tokens != 0 OR estimated_calls != 0 OR unpriced_calls != 0 OR cost_usd != 0 OR latency_ms_sum != 0 OR ttft_ms_sum != 0 OR ttft_calls != 0 OR request_bytes != 0 OR response_bytes != 0 OR id_checksum != 0
-ORDER BY d.organization_id, d.day, d.provider, d.model, d.is_byok, d.call_type
+ORDER BY {keys}
