@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 CHROMIUM = "/usr/bin/chromium"
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 375, "height": 740}}
 
+COCKPIT = (
+    "/admin/?period=30d",
+    "/admin/usage/?period=30d",
+    "/admin/usage/?period=30d&by=agent&by=model",
+    "/admin/usage/?period=7d&by=provider&metric=latency_p95&interval=hour",
+    "/admin/usage/?period=30d&metric=tokens&by=-&is_byok=false",
+    "/admin/telemetry/traces/?period=30d",
+    "/admin/telemetry/traces/?period=30d&failed=on&min_ms=x",
+)
+
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(300),
@@ -37,7 +47,12 @@ def pages(world: Seeded) -> list[str]:
     from tests.support.seed import PASSWORD
 
     User.objects.create_superuser("root@example.test", PASSWORD)
-    return ["/admin/", "/admin/telemetry/traces/?period=30d", *admin_pages.lists(), *admin_pages.details(world)]
+    return ["/admin/", *COCKPIT, *trace_tabs(world), *admin_pages.lists(), *admin_pages.details(world)]
+
+
+def trace_tabs(world: Seeded) -> list[str]:
+    url = f"/admin/telemetry/traces/{world.trace_ids[1]}/"
+    return [f"{url}?tab={tab}" for tab in ("diff", "cost", "json", "details")]
 
 
 def log_in(page: Page, base: str) -> None:
@@ -133,3 +148,55 @@ def test_the_focus_is_seen_and_dark_mode_is_dark(live_server: Any, pages: list[s
     assert (outline["style"], outline["width"]) != ("none", "0px")
     assert light == "rgb(255, 255, 255)"
     assert dark != light
+
+
+def test_a_chart_tells_the_column_under_the_pointer_and_a_click_leads_to_its_calls(
+    live_server: Any, pages: list[str], world: Seeded
+) -> None:
+    base = live_server.url
+
+    def visit(page: Page) -> tuple[str, str, int]:
+        log_in(page, base)
+        wrong = watched(page, base)
+        page.goto(f"{base}/admin/usage/?period=7d&metric=calls&by=provider")
+        bar = page.locator(".pn-part").last
+        bar.hover()
+        told = page.inner_text(".pn-tip")
+        bar.click()
+        page.wait_for_url(f"{base}/admin/telemetry/traces/**")
+        calls = page.locator(".pn-dense tbody tr").count()
+        assert not wrong, wrong
+        return told, page.url, calls
+
+    told, url, calls = in_chromium("desktop", visit)
+    assert "Total" in told
+    assert "provider=" in url
+    assert f" {calls}" in told.replace("\n", " ")
+
+
+def test_the_usage_page_works_by_the_keyboard_alone(live_server: Any, pages: list[str]) -> None:
+    base = live_server.url
+
+    def visit(page: Page) -> tuple[str, str, str]:
+        log_in(page, base)
+        wrong = watched(page, base)
+        page.goto(f"{base}/admin/usage/?period=30d")
+        page.focus("#u-metric")
+        page.keyboard.press("ArrowDown")
+        kept = page.url
+        page.focus("[aria-label='What is shown'] button")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**metric=tokens**")
+        shown = page.inner_text(".pn-card h2 >> nth=0")
+        page.focus(".pn-twin summary")
+        page.keyboard.press("Enter")
+        page.focus(".pn-twin td a")
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{base}/admin/telemetry/traces/**")
+        assert not wrong, wrong
+        return kept, shown, page.url
+
+    kept, shown, url = in_chromium("desktop", visit)
+    assert "metric=" not in kept
+    assert shown.startswith("All tokens by day")
+    assert "period=custom" in url
