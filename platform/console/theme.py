@@ -42,12 +42,6 @@ NAVIGATION = [
             _item("Overview", "space_dashboard", "index"),
             _item("Usage", "bar_chart", "telemetry_usage"),
             _item("Traces", "query_stats", "telemetry_traces"),
-            _list("Ledger audits", "account_balance", "conversations_ledgeraudit"),
-            _list("Re-pricings", "price_change", "conversations_repricing"),
-            _list("Exports", "download", "telemetry_export"),
-            _item("SQL", "terminal", "telemetry_sql"),
-            _list("Trace policies", "policy", "telemetry_tracepolicy"),
-            _list("Trace deletions", "delete_sweep", "telemetry_tracedeletion"),
         ]
     },
     {
@@ -71,14 +65,6 @@ NAVIGATION = [
         ],
     },
     {
-        "title": "Alerts",
-        "separator": True,
-        "items": [
-            _list("Alert rules", "notifications", "telemetry_alertrule"),
-            _list("Alert channels", "send", "telemetry_alertchannel"),
-        ],
-    },
-    {
         "title": "Models",
         "separator": True,
         "items": [
@@ -95,6 +81,26 @@ NAVIGATION = [
             _list("Rate limits", "speed", "budgets_ratelimit"),
             _list("Stops", "block", "budgets_stop"),
             _item("What holds for whom", "rule", "budgets_effective"),
+        ],
+    },
+    {
+        "title": "Alerts",
+        "separator": True,
+        "items": [
+            _list("Alert rules", "notifications", "telemetry_alertrule"),
+            _list("Alert channels", "send", "telemetry_alertchannel"),
+        ],
+    },
+    {
+        "title": "Ledger and traces",
+        "separator": True,
+        "items": [
+            _list("Ledger audits", "account_balance", "conversations_ledgeraudit"),
+            _list("Re-pricings", "price_change", "conversations_repricing"),
+            _list("Exports", "download", "telemetry_export"),
+            _item("SQL", "terminal", "telemetry_sql"),
+            _list("Trace policies", "policy", "telemetry_tracepolicy"),
+            _list("Trace deletions", "delete_sweep", "telemetry_tracedeletion"),
         ],
     },
     {
