@@ -23,7 +23,7 @@ def complete(facts: Facts) -> Facts:
     if facts.provider_key:
         return facts
     try:
-        target = resolve(facts.organization_id, facts.model)
+        target = resolve(facts.organization_id, facts.model, facts.project_id, facts.end_user)
     except BadInput:  # its model is gone; the rules about the agent hold all the same
         return facts
     return replace(facts, provider_key=target.provider_id or target.info.provider_name)
