@@ -29,7 +29,7 @@ MOST, MODELS, UNPRICED = 6, 7, 50
 TOPS = ("agent", "api_key", "end_user")
 CARDS = ("spend", "calls", "tokens", "error_rate", "latency_p50", "ttft_p50", "cache_rate")
 BETTER = {"error_rate": -1, "latency_p50": -1, "ttft_p50": -1, "cache_rate": 1}
-ALARMING = 0.05
+ALARMING, WORTH_A_COLOUR = 0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def _change(now: Any, then: Any, better: int) -> tuple[str, str]:
     if abs(part) < 0.005:
         return "±0 %", ""
     text = f"×{float(now) / float(then):.1f}" if part > 9 else f"{abs(part):.0%}".replace("%", " %")
-    tone = "" if not better else "better" if (part > 0) == (better > 0) else "worse"
+    tone = "" if not better or abs(part) < WORTH_A_COLOUR else "better" if (part > 0) == (better > 0) else "worse"
     return f"{'▲' if part > 0 else '▼'} {text}", tone
 
 
