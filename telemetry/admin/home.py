@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from console.access import ADMINS, may
 from console.registry import Panel, Scope, fallbacks, register_panel
 from telemetry.admin.asked import reach
 from telemetry.admin.figures import read
@@ -15,7 +16,8 @@ def figures(scope: Scope) -> dict[str, Any]:
     if found is None:
         return {"none": True}
     try:
-        return {"figures": read(found, scope.period), "period": scope.period}
+        may_price = may(scope.request, ADMINS)
+        return {"figures": read(found, scope.period), "period": scope.period, "may_price": may_price}
     except TelemetryUnavailable as error:
         return {"trouble": error.message, "fallbacks": fallbacks(scope.request, scope.period)}
 

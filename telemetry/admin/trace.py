@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from console.access import organization_ids
+from console.access import ADMINS, may, organization_ids
 from console.chat import clipped, parsed, request_turns, response_turns
 from console.display import pretty
 from console.json_tree import json_tree
@@ -76,6 +76,7 @@ def trace_view(request: HttpRequest, trace_id: str) -> HttpResponse:
         "tabs": TABS,
         "before": before,
         "after": after,
+        "may_price": may(request, ADMINS, row.organization_id),
         **_state(trace),
         **loaded,
     }

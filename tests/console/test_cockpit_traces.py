@@ -122,7 +122,9 @@ def test_changes_since_the_call_before_are_told_apart(client: Client, world: See
     assert f'rel="next" href="{reverse("admin:telemetry_trace", args=[other.id])}' in tab(client, first.id)
 
 
-def test_the_cost_is_told_line_by_line_and_adds_up(client: Client, world: Seeded, clickhouse: str) -> None:
+def test_the_cost_is_told_line_by_line_and_adds_up(
+    client: Client, browser: Any, world: Seeded, clickhouse: str
+) -> None:
     priced, unknown = call(world.organization), call(world.organization, model="new-model")
     write_traces(clickhouse, [row(priced), row(unknown, cost_usd=None, price_source="unpriced")])
     html = tab(client, priced.id, "cost")
@@ -133,9 +135,14 @@ def test_the_cost_is_told_line_by_line_and_adds_up(client: Client, world: Seeded
     *parts, total = amounts
     assert parts == [Decimal("0.002"), Decimal("0.0004"), Decimal("0.001")]
     assert sum(parts) == total == Decimal("0.0034")
-    html = tab(client, unknown.id, "cost")
-    assert "Set a price for new-model" in html
-    assert "provider_type=openai&amp;model=new-model" in html
+    assert "No price is known for openai/new-model" in tab(client, unknown.id, "cost")
+    assert "Set a price" not in tab(client, unknown.id, "cost")
+    admin = browser("admin")
+    [address] = re.findall(r'href="([^"]+)">Set a price for new-model', tab(admin, unknown.id, "cost"))
+    form = admin.get(unescape(address)).content.decode()
+    assert 'value="new-model"' in form
+    assert 'value="openai"' in form
+    assert f'value="{world.organization.pk}" selected' in form
 
 
 def test_a_call_that_was_priced_later_is_found_by_what_it_costs_now(
