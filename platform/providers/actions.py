@@ -14,6 +14,7 @@ from accounts import audit
 from accounts.audit import Deed
 from accounts.models import Project
 from core.errors import BadInput, Conflict
+from core.ids import is_id
 from providers import addresses, entries, listing
 from providers.catalog import ModelInfo, preset_of, presets
 from providers.clients.base import Credential, client_for, dialect_of
@@ -148,7 +149,8 @@ def create_provider(organization_id: str, draft: ProviderDraft, *, check: bool =
 
 
 def _own_project(organization_id: str, project_id: str) -> None:
-    if project_id and not Project.objects.filter(pk=project_id, organization_id=organization_id).exists():
+    mine = Project.objects.filter(organization_id=organization_id)
+    if project_id and not (is_id("project", project_id) and mine.filter(pk=project_id).exists()):
         raise BadInput("There is no such project in this organization.")
 
 
