@@ -74,14 +74,18 @@ class Provider(OrganizationModel):
                 fields=["organization", "identity_id", "name"],
                 condition=Q(project__isnull=True),
                 name="one_provider_per_name",
+                violation_error_message="There is already a provider with this name for the same people.",
             ),
             models.UniqueConstraint(
                 fields=["organization", "project", "name"],
                 condition=Q(project__isnull=False),
                 name="one_provider_per_name_in_project",
+                violation_error_message="There is already a provider with this name in this project.",
             ),
             models.CheckConstraint(
-                condition=Q(project__isnull=True) | Q(identity_id=""), name="provider_of_project_or_of_end_user"
+                condition=Q(project__isnull=True) | Q(identity_id=""),
+                name="provider_of_project_or_of_end_user",
+                violation_error_message="A key is for a project or for an end user, not for both.",
             ),
         ]
         indexes = [
@@ -122,12 +126,16 @@ class KeyRule(OrganizationModel):
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["organization"], condition=Q(project__isnull=True), name="one_key_rule_per_organization"
+                fields=["organization"],
+                condition=Q(project__isnull=True),
+                name="one_key_rule_per_organization",
+                violation_error_message="There is a rule for this already: change that one.",
             ),
             models.UniqueConstraint(
                 fields=["organization", "project"],
                 condition=Q(project__isnull=False),
                 name="one_key_rule_per_project",
+                violation_error_message="There is a rule for this already: change that one.",
             ),
         ]
 

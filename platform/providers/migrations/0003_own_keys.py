@@ -101,15 +101,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='provider',
-            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', True)), fields=('organization', 'identity_id', 'name'), name='one_provider_per_name'),
+            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', True)), fields=('organization', 'identity_id', 'name'), name='one_provider_per_name', violation_error_message='There is already a provider with this name for the same people.'),
         ),
         migrations.AddConstraint(
             model_name='provider',
-            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', False)), fields=('organization', 'project', 'name'), name='one_provider_per_name_in_project'),
+            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', False)), fields=('organization', 'project', 'name'), name='one_provider_per_name_in_project', violation_error_message='There is already a provider with this name in this project.'),
         ),
         migrations.AddConstraint(
             model_name='provider',
-            constraint=models.CheckConstraint(condition=models.Q(('project__isnull', True), ('identity_id', ''), _connector='OR'), name='provider_of_project_or_of_end_user'),
+            constraint=models.CheckConstraint(condition=models.Q(('project__isnull', True), ('identity_id', ''), _connector='OR'), name='provider_of_project_or_of_end_user', violation_error_message='A key is for a project or for an end user, not for both.'),
         ),
         migrations.AddField(
             model_name='keyrule',
@@ -123,10 +123,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='keyrule',
-            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', True)), fields=('organization',), name='one_key_rule_per_organization'),
+            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', True)), fields=('organization',), name='one_key_rule_per_organization', violation_error_message='There is a rule for this already: change that one.'),
         ),
         migrations.AddConstraint(
             model_name='keyrule',
-            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', False)), fields=('organization', 'project'), name='one_key_rule_per_project'),
+            constraint=models.UniqueConstraint(condition=models.Q(('project__isnull', False)), fields=('organization', 'project'), name='one_key_rule_per_project', violation_error_message='There is a rule for this already: change that one.'),
         ),
     ]
