@@ -13,7 +13,8 @@ from telemetry.client import pool
 from telemetry.trace import COLUMNS, PRICE_COLUMNS, REPRICING_COLUMNS
 
 SQL = Path(__file__).parent / "sql"
-LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30}
+# ClickHouse gives a query as many threads as there are GiB free, so only one on a small server: these need far less.
+LIMITS = {"max_execution_time": 10, "max_memory_usage": 1 << 30, "max_threads_min_free_memory_per_thread": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

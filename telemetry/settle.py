@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -27,21 +27,34 @@ logger = logging.getLogger(__name__)
 
 RUNNING_TRIES, TRIES, PAUSE_S = 120, 40, 0.25
 UINT64 = 2**64
-KEY = ("organization_id", "provider", "model", "is_byok", "call_type")  # and, after the first, the period
-KEYS = len(KEY) + 1
+COARSE = ("provider", "model", "is_byok", "call_type")
+FINE = (
+    *("project_id", "agent_id", "agent_tags", "provider", "provider_name", "model", "provider_key_id", "is_byok"),
+    *("call_type", "api_key_id", "identity_id", "error_type", "price_source"),
+)
 CHECKSUM = -1
 COLUMNS = (*SUM_NAMES, "request_bytes", "response_bytes", "id_checksum")
 
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """One kind of sums: its table, its key's column and type, and which period a call falls into."""
+    """One kind of sums: its table, the column and type of its period, which period a call falls into, and what else
+    is its key. `lists`: columns that hold a value of each call, as SQL over calls."""
 
     table: str
     column: str
     type: str
     period: str
     text: str  # a period as a parameter
+    key: tuple[str, ...] = COARSE
+    lists: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return ("organization_id", self.column, *self.key)
+
+    def key_of(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(tuple(part) if isinstance(part, list) else part for part in row[: len(self.keys)])
 
     def text_of(self, created_ms: int) -> str:
         return datetime.fromtimestamp(created_ms / 1000, UTC).strftime(self.text)
@@ -50,6 +63,13 @@ class Roll:
 ROLLS = (
     Roll("llm_usage_daily", "day", "Date", "toDate(t.created_at)", "%Y-%m-%d"),
     Roll("llm_usage_hourly", "hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00"),
+    Roll(
+        *("llm_usage_detail", "hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00", FINE),
+        lists=(
+            ("latencies", "groupArrayIf(t.latency_ms, t.is_error = 0)"),
+            ("first_tokens", "groupArrayIf(assumeNotNull(t.ttft_ms), t.is_error = 0 AND isNotNull(t.ttft_ms))"),
+        ),
+    ),
 )
 
 
@@ -111,20 +131,20 @@ class Settler:
 
     def _settle_sums(self, roll: Roll, batch: Batch) -> None:
         place = _place(batch)
-        ours = {row[:KEYS]: row[CHECKSUM] for row in self._client.execute(sql("batch", roll), place)}
+        ours = {roll.key_of(row): row[len(roll.keys) :] for row in self._client.execute(sql("batch", roll), place)}
         periods = sorted({roll.text_of(e.row[CREATED]) for e in batch.entries})
         wanted = {"organizations": place["organizations"], "periods": periods}
         for _ in range(TRIES):
-            wrong = [row for row in self._client.execute(sql("sums", roll), wanted) if row[:KEYS] in ours]
+            found = {roll.key_of(row): row for row in self._client.execute(sql("sums", roll), wanted)}
+            wrong = {key: row for key, row in found.items() if key in ours}
             if not wrong:
                 return
-            if all(_is_multiple(row[CHECKSUM], ours[row[:KEYS]]) for row in wrong):
+            if all(_is_multiple(row[CHECKSUM], ours[key][CHECKSUM]) for key, row in wrong.items()):
                 logger.warning("ClickHouse lost or doubled %d sums of %s: mended", len(wrong), roll.table)
-                names = ", ".join((*KEY[:1], roll.column, *KEY[1:], *COLUMNS))
+                names = ", ".join((*roll.keys, *COLUMNS, *(name for name, _ in roll.lists)))
                 once = {"insert_deduplication_token": f"mend:{os.urandom(8).hex()}"}
-                self._writer.execute(
-                    f"INSERT INTO {roll.table} ({names}) VALUES", list(_corrections(wrong)), settings=once
-                )
+                rows = [_correction(roll, row, ours[key]) for key, row in wrong.items()]
+                self._writer.execute(f"INSERT INTO {roll.table} ({names}) VALUES", rows, settings=once)
             time.sleep(PAUSE_S)  # else another shipper's rows are on their way
         logger.error("The sums of %s differ from the rows around %s, and not by this batch", roll.table, batch.token)
 
@@ -134,10 +154,14 @@ def _is_multiple(difference: int, checksum: int) -> bool:
     return any((difference - times * checksum) % UINT64 == 0 for times in range(-8, 2))
 
 
-def _corrections(wrong: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Differences as rows to add. Sums are unsigned and wrap round, so less is added as so much more."""
-    for row in wrong:
-        yield (*row[:KEYS], *(value % UINT64 if isinstance(value, int) else value for value in row[KEYS:]))
+def _correction(roll: Roll, row: Sequence[Any], ours: Sequence[Any]) -> tuple[Any, ...]:
+    """A difference as a row to add. Sums are unsigned and wrap round, so less is added as so much more.
+
+    Lists cannot be taken from: they are added where the batch is missing, else they stay.
+    """
+    sums = (value % UINT64 if isinstance(value, int) else value for value in row[len(roll.keys) :])
+    missing = (row[CHECKSUM] - ours[CHECKSUM]) % UINT64 == 0
+    return (*row[: len(roll.keys)], *sums, *(values if missing else [] for values in ours[:CHECKSUM]))
 
 
 def _place(batch: Batch) -> dict[str, Any]:
@@ -163,6 +187,9 @@ def sql(name: str, about: Roll | str | None) -> str:
         "{column}": about.column,
         "{type}": about.type,
         "{period}": about.period,
+        "{keys}": ", ".join(about.keys),
+        "{key}": ", ".join(about.key),
+        "{lists}": "".join(f"{values} AS {name}, " for name, values in about.lists),
         "{differences}": ", ".join(f"sum(d.{c}) AS {c}" for c in COLUMNS),
         "{rows}": ", ".join(f"{_signed('r', c)} AS {c}" for c in COLUMNS),
         "{sums}": ", ".join(f"-{_signed('u', c)} AS {c}" for c in COLUMNS),

@@ -10,16 +10,12 @@ from typing import Any
 
 from telemetry.analytics.dimensions import DIMENSIONS
 from telemetry.analytics.question import Question, interval_starts, zone
-from telemetry.analytics.sources import ROWS, Piece, pieces, sums_of
+from telemetry.analytics.sources import CALLS, PERCENTILES, Piece, pieces, sums_of, whole_hours
 from telemetry.client import pool
-from telemetry.select import LIMITS, SUM_NAMES, Sums, file, sums
-from telemetry.trace import epoch_ms
+from telemetry.select import LIMITS, SUM_NAMES, Sums, file
 
-LATENCY = (
-    "count() AS calls, quantiles(0.5, 0.95, 0.99)(t.latency_ms) AS latency, "
-    "quantiles(0.5, 0.95, 0.99)(t.ttft_ms) AS ttft"
-)
 LATENCY_ROWS = 20_000
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,106 +52,110 @@ def usage(question: Question) -> list[UsageGroup]:
     A call counts once for each of its tags, so groups by tag add up to more than there is. Raises TelemetryUnavailable.
     """
     asking = _Asking(question)
-    sql = asking.fill(
-        "usage",
-        {
-            "{pieces}": asking.union(asking.leaders() if question.interval else "1", sums_of),
-            "{place}": "0" if question.interval else f"row_number() OVER (ORDER BY {question.order_by} DESC, v1, v2)",
-            "{part_sums}": ", ".join(f"sum(p.{name}) AS {name}" for name in SUM_NAMES),
-            "{sums}": ", ".join(f"sum(g.{name}) AS {name}" for name in SUM_NAMES),
-            "{order}": question.order_by,
-        },
-    )
-    rows = asking.select(sql, limit=question.limit)
-    return [
-        UsageGroup(asking.at(row), asking.values(row[2:4]), Sums(**sums(row)), is_other=not row[1])
-        for row in rows
-        if row[len(row) - len(SUM_NAMES)]  # without dimensions there is a row of zeros where there is nothing
+    told = asking.leaders()
+    found: dict[Key, list[Any]] = {}
+    for piece in pieces(question, asking.starts):
+        for row in asking.select(asking.piece(piece, told, sums_of(piece.source)), piece):
+            key, sums = tuple(row[:4]), row[4:]
+            found[key] = [a + b for a, b in zip(found[key], sums, strict=True)] if key in found else list(sums)
+    groups = [
+        UsageGroup(asking.at(at), asking.values((v1, v2)), Sums(**dict(zip(SUM_NAMES, sums, strict=True))), not kept)
+        for (at, kept, v1, v2), sums in found.items()
+        if sums[0]  # a correction alone, or nothing at all
     ]
+    ends = datetime.min.replace(tzinfo=UTC)
+    return sorted(groups, key=lambda g: (g.at or ends, g.is_other, -getattr(g.sums, question.order_by), g.values))
 
 
 def latency(question: Question) -> list[LatencyGroup]:
     """By time, then the most called first; beyond the limit, values are left out. Raises TelemetryUnavailable."""
-    asking = _Asking(question, rows_only=True)
-    told = asking.leaders(weight="calls")
-    sql = asking.fill("latency", {"{pieces}": asking.union(told, lambda source: LATENCY, "AND t.is_error = 0")})
-    rows = asking.select(sql, limit=question.limit, rows=LATENCY_ROWS)
+    asking = _Asking(question)
+    told = asking.leaders("sum(t.calls) - sum(t.errors)")
+    parts = pieces(question, asking.starts, times=True)
+    union = "\nUNION ALL\n".join(
+        f"SELECT * FROM\n(\n{asking.piece(part, '1', part.source.times, told)}\n)" for part in parts
+    )
+    sql = _fill("latency", {"{percentiles}": PERCENTILES, "{pieces}": union})
     return [
-        LatencyGroup(asking.at(row), asking.values(row[1:3]), row[3], *row[4], *(_or_none(v) for v in row[5]))
-        for row in rows
-        if row[3]
+        LatencyGroup(asking.at(row[0]), asking.values(row[1:3]), row[3], *row[4], *(_or_none(v) for v in row[5]))
+        for row in asking.select(sql, *parts, rows=LATENCY_ROWS)
     ]
 
 
 class _Asking:
     """One question's way into SQL and back."""
 
-    def __init__(self, question: Question, *, rows_only: bool = False) -> None:
+    def __init__(self, question: Question) -> None:
         self._question = question
-        self._starts = interval_starts(question)
-        whole = Piece(ROWS, epoch_ms(question.start), epoch_ms(question.end))
-        self._pieces = [whole] if rows_only else pieces(question, self._starts)
+        self.starts = interval_starts(question)
         self._zone = zone(question.time_zone)
+        self._params: dict[str, Any] = {f"f_{name}": values for name, values in question.values.items()}
+        if question.organization_id is not None:
+            self._params["org"] = question.organization_id
+        if question.interval:
+            self._params["starts"] = [int(at.timestamp()) for at in self.starts]
 
     def leaders(self, weight: str = "") -> str:
-        """A condition: this value is among the first `limit`."""
-        if not self._question.dimensions:
-            return "1"
-        name = weight or self._question.order_by
-        weighed = self.union("1", lambda source: f"{source.sum_of(name)} AS weight", at="0")
-        return self.fill("leaders", {"{pieces}": weighed})
-
-    def union(self, told: str, figures: Any, further: str = "", at: str = "") -> str:
-        return "\nUNION ALL\n".join(
-            self._piece(number, piece, {"{told}": told, "{figures}": figures(piece.source), "{at}": at}, further)
-            for number, piece in enumerate(self._pieces)
-        )
-
-    def fill(self, name: str, constants: dict[str, str]) -> str:
-        text = file(f"analytics_{name}")
-        for constant, value in constants.items():
-            text = text.replace(constant, value)
-        return text
-
-    def select(self, sql: str, **params: Any) -> Sequence[Sequence[Any]]:
+        """A condition, as SQL: the values are among the first `limit`, as the full hours around the time rank them."""
         question = self._question
-        if question.organization_id is not None:
-            params["org"] = question.organization_id
-        if question.interval:
-            params["starts"] = [int(at.timestamp()) for at in self._starts]
-        params |= {f"f_{name}": values for name, values in question.values.items()}
-        for number, piece in enumerate(self._pieces):
-            params |= {f"from_{number}": piece.start, f"to_{number}": piece.end}
-        return pool().select(sql, params, LIMITS)
+        if not question.dimensions:
+            return "1"
+        hours = whole_hours(question)
+        if weight and hours.source is CALLS:
+            weight = "countIf(t.is_error = 0)"
+        figure = f"{weight or hours.source.sum_of(question.order_by)} AS weight"
+        sql = _fill("leaders", {"{piece}": self.piece(hours, "1", figure, at="0")})
+        found = self.select(sql, hours, limit=question.limit)
+        if len(found) < question.limit:
+            return "1"
+        self._params |= {"leading_1": [row[0] for row in found], "leading_2": [row[1] for row in found]}
+        if len(question.dimensions) == 1:
+            return "d1 IN {leading_1:Array(String)}"
+        return "(d1, d2) IN arrayZip({leading_1:Array(String)}, {leading_2:Array(String)})"
 
-    def at(self, row: Sequence[Any]) -> datetime | None:
-        return datetime.fromtimestamp(row[0], UTC).astimezone(self._zone) if self._question.interval else None
+    def piece(self, piece: Piece, told: str, figures: str, only: str = "1", at: str = "") -> str:
+        question, source = self._question, piece.source
+        values = [DIMENSIONS[name].value for name in question.dimensions] + ["''", "''"]
+        filters = [f"AND {DIMENSIONS[name].condition(f'f_{name}')}" for name in question.filters]
+        spans = [f"({source.within(*names)})" for names, _ in _named(piece)]
+        steps = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})" if question.interval else "0"
+        constants = {
+            "{at}": at or steps,
+            "{told}": told,
+            "{figures}": figures,
+            "{first}": values[0],
+            "{second}": values[1],
+            "{table}": source.table,
+            "{scope}": "1" if question.organization_id is None else "t.organization_id = {org:String}",
+            "{spans}": " OR ".join(spans),
+            "{filters}": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
+        }
+        return _fill("piece", constants)
+
+    def select(self, sql: str, *parts: Piece, **params: Any) -> Sequence[Sequence[Any]]:
+        for part in parts:
+            for names, span in _named(part):
+                params |= dict(zip(names, span, strict=True))
+        return pool().select(sql, self._params | params, LIMITS)
+
+    def at(self, seconds: int) -> datetime | None:
+        return datetime.fromtimestamp(seconds, UTC).astimezone(self._zone) if self._question.interval else None
 
     def values(self, found: Sequence[str]) -> tuple[str, ...]:
         return tuple(found[: len(self._question.dimensions)])
 
-    def _piece(self, number: int, piece: Piece, constants: dict[str, str], further: str) -> str:
-        question, source = self._question, piece.source
-        values = [DIMENSIONS[name].value for name in question.dimensions] + ["''", "''"]
-        filters = [f"AND {DIMENSIONS[name].condition(f'f_{name}')}" for name in question.filters]
-        at = constants["{at}"] or "0"
-        if question.interval and not constants["{at}"]:
-            at = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})"
-        return self.fill(
-            "piece",
-            constants
-            | {
-                "{at}": at,
-                "{first}": values[0],
-                "{second}": values[1],
-                "{table}": source.table,
-                "{column}": source.column,
-                "{scope}": "1" if question.organization_id is None else "t.organization_id = {org:String}",
-                "{from}": source.bound(f"from_{number}"),
-                "{to}": source.bound(f"to_{number}"),
-                "{filters}": " ".join([*filters, further]),
-            },
-        )
+
+def _named(piece: Piece) -> list[tuple[tuple[str, str], tuple[int, int]]]:
+    """Each span with the names of its two parameters."""
+    table = piece.source.table
+    return [((f"{table}_from_{n}", f"{table}_to_{n}"), span) for n, span in enumerate(piece.spans)]
+
+
+def _fill(name: str, constants: dict[str, str]) -> str:
+    text = file(f"analytics_{name}")
+    for constant, value in constants.items():
+        text = text.replace(constant, value)
+    return text
 
 
 def _or_none(value: float) -> float | None:

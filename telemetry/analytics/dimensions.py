@@ -14,6 +14,11 @@ class Dimension:
     column: str
     is_list: bool = False
     is_flag: bool = False
+    true_if: str = "= 1"
+
+    @property
+    def true(self) -> str:
+        return f"t.{self.column} {self.true_if}"
 
     @property
     def value(self) -> str:
@@ -22,8 +27,8 @@ class Dimension:
             distinct = f"arrayDistinct(t.{self.column})"
             return f"arrayJoin(if(empty({distinct}), [''], {distinct}))"
         if self.is_flag:
-            return f"if(t.{self.column} = 1, 'true', 'false')"
-        return f"toString(t.{self.column})"
+            return f"if({self.true}, 'true', 'false')"
+        return f"t.{self.column}"
 
     def condition(self, parameter: str) -> str:
         """As SQL: one of the values of the parameter, which the server binds."""
@@ -47,7 +52,7 @@ _ALL = (
     Dimension("call_type", "Call type", "call_type"),
     Dimension("is_byok", "BYOK", "is_byok", is_flag=True),
     Dimension("error_type", "Error type", "error_type"),
-    Dimension("is_error", "Failed", "is_error", is_flag=True),
+    Dimension("is_error", "Failed", "error_type", is_flag=True, true_if="!= ''"),
     Dimension("price_source", "Price source", "price_source"),
     Dimension("finish_reason", "Finish reason", "finish_reason"),
     Dimension("plan", "Billing plan", "billing_plan_type"),

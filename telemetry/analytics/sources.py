@@ -1,4 +1,4 @@
-"""Which tables answer a question: the coarsest sums in the middle of its time, finer ones and the rows at its edges."""
+"""Which tables answer a question: the coarsest sums in the middle of its time, finer ones and calls at its edges."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from telemetry.select import SUM_NAMES
 from telemetry.trace import epoch_ms
 
 COARSE = frozenset({"organization", "model", "provider", "call_type", "is_byok"})
+ROWS_ALONE = frozenset({"finish_reason", "plan", "customer", "conversation"})
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-ROW_SUMS = {
+PERCENTILES = "0.5, 0.95, 0.99"
+
+
+# How a call's own columns say the sums; every other one is the column of that name, 0 where it is NULL.
+OF_CALLS = {
     "calls": "count()",
     "errors": "sum(t.is_error)",
     "estimated_calls": "sum(t.usage_estimated)",
@@ -26,65 +31,107 @@ ROW_SUMS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`period_ms`: the time that one of its rows stands for. `at`: a row's time, as SQL, of a table called t."""
+    """`period_ms`: the time that one of its rows stands for. `at`: a row's time, as SQL, of a table called t.
+
+    `latencies`, `first_tokens`: lists, as SQL, of calls that ended well; "" where the table has none.
+    """
 
     table: str
     period_ms: int
     column: str
     at: str
     dimensions: frozenset[str]
-
-    @property
-    def is_rows(self) -> bool:
-        return self.period_ms == 1
+    latencies: str = ""
+    first_tokens: str = ""
 
     def sum_of(self, name: str) -> str:
         """As SQL."""
-        if not self.is_rows:
-            return f"sum(t.{name})"
-        return ROW_SUMS.get(name, f"sum(ifNull(t.{name}, 0))")
+        if self is CALLS:
+            return OF_CALLS.get(name, f"sum(ifNull(t.{name}, 0))")
+        return f"sum(t.{name})"
 
-    def bound(self, parameter: str) -> str:
-        """A moment of its time column, as SQL; the parameter is in milliseconds."""
+    @property
+    def times(self) -> str:
+        """What percentiles are made from, as SQL."""
+        return (
+            f"{self.sum_of('calls')} - {self.sum_of('errors')} AS calls, "
+            f"quantilesArrayState({PERCENTILES})({self.latencies}) AS latency, "
+            f"quantilesArrayState({PERCENTILES})({self.first_tokens}) AS ttft"
+        )
+
+    def within(self, first: str, last: str) -> str:
+        """In a span of time, as SQL; the names are of parameters in milliseconds."""
+        return f"t.{self.column} >= {self._moment(first)} AND t.{self.column} < {self._moment(last)}"
+
+    def _moment(self, parameter: str) -> str:
         moment = f"fromUnixTimestamp64Milli({{{parameter}:Int64}}, 'UTC')"
         return f"toDate({moment}, 'UTC')" if self.column == "day" else moment
 
 
 DAILY = Source("llm_usage_daily", DAY_MS, "day", "toDateTime(t.day, 'UTC')", COARSE)
 HOURLY = Source("llm_usage_hourly", HOUR_MS, "hour", "t.hour", COARSE)
-ROWS = Source("llm_traces", 1, "created_at", "t.created_at", frozenset(DIMENSIONS))
-SOURCES = (DAILY, HOURLY, ROWS)
+DETAIL = Source(
+    "llm_usage_detail", HOUR_MS, "hour", "t.hour", frozenset(DIMENSIONS) - ROWS_ALONE, "t.latencies", "t.first_tokens"
+)
+CALLS = Source(
+    "llm_traces",
+    1,
+    "created_at",
+    "t.created_at",
+    frozenset(DIMENSIONS),
+    "if(t.is_error = 0, [t.latency_ms], emptyArrayUInt32())",
+    "if(t.is_error = 0 AND isNotNull(t.ttft_ms), [assumeNotNull(t.ttft_ms)], emptyArrayUInt32())",
+)
+# What calls cost since they were priced anew: asked beside the calls, added to them.
+CORRECTIONS = Source("llm_corrections", 1, "created_at", "t.created_at", frozenset(DIMENSIONS))
+SOURCES = (DAILY, HOURLY, DETAIL, CALLS)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A span of time, in milliseconds, that one table answers."""
+    """What one table answers: spans of time, in milliseconds, ends not included."""
 
     source: Source
-    start: int
-    end: int
+    spans: tuple[tuple[int, int], ...]
 
 
-def pieces(question: Question, starts: Sequence[datetime] | None = None) -> list[Piece]:
-    """Together they cover the question's time, each moment once."""
-    asked = {*question.dimensions, *question.filters}
+def pieces(question: Question, starts: Sequence[datetime] | None = None, *, times: bool = False) -> list[Piece]:
+    """Together they cover the question's time, each moment once. `times`: by tables that have times."""
     begins = [epoch_ms(at) for at in (interval_starts(question) if starts is None else starts)]
     able = [
         source
-        for source in SOURCES
-        if asked <= source.dimensions and all(begin % source.period_ms == 0 for begin in begins)
+        for source in _able(question)
+        if (source.latencies or not times) and all(begin % source.period_ms == 0 for begin in begins)
     ]
-    return _cover(epoch_ms(question.start), epoch_ms(question.end), able)
+    found: dict[str, Piece] = {}
+    for source, *span in _cover(epoch_ms(question.start), epoch_ms(question.end), able):
+        spans = found[source.table].spans if source.table in found else ()
+        found[source.table] = Piece(source, (*spans, (span[0], span[1])))
+    if CALLS.table in found and not times:
+        found[CORRECTIONS.table] = Piece(CORRECTIONS, found[CALLS.table].spans)
+    return list(found.values())
 
 
-def _cover(start: int, end: int, sources: Sequence[Source]) -> list[Piece]:
+def whole_hours(question: Question) -> Piece:
+    """The question's time up to the full hours around it, from one table; the time itself, where only calls answer."""
+    source = next(source for source in _able(question) if source.period_ms < DAY_MS)
+    start, end, period = epoch_ms(question.start), epoch_ms(question.end), source.period_ms
+    return Piece(source, ((start // period * period, -(-end // period) * period),))
+
+
+def _able(question: Question) -> list[Source]:
+    asked = {*question.dimensions, *question.filters}
+    return [source for source in SOURCES if asked <= source.dimensions]
+
+
+def _cover(start: int, end: int, sources: Sequence[Source]) -> list[tuple[Source, int, int]]:
     if start >= end:
         return []
     source, *finer = sources
     low, high = -(-start // source.period_ms) * source.period_ms, end // source.period_ms * source.period_ms
     if low >= high:
         return _cover(start, end, finer)
-    return [*_cover(start, low, finer), Piece(source, low, high), *_cover(high, end, finer)]
+    return [*_cover(start, low, finer), (source, low, high), *_cover(high, end, finer)]
 
 
 def sums_of(source: Source) -> str:

@@ -36,7 +36,8 @@ def traces(_migrated_database):
     """A connection to look at the tables with."""
     client = Client.from_url(_migrated_database)
     yield client
-    for table in ("llm_traces", "llm_payloads", "llm_repricings", "llm_usage_daily", "llm_usage_hourly"):
+    tables = "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+    for (table,) in client.execute(f"{tables} AND name != 'telemetry_migrations'"):
         client.execute(f"TRUNCATE TABLE {table}")
     client.disconnect()
 

@@ -11,7 +11,7 @@ from telemetry.backends.clickhouse import ClickHouse
 from telemetry.shipper import Pace, Shipper
 from telemetry.spool import Limits, Spool
 
-SUMS = ("llm_usage_daily", "llm_usage_hourly")
+SUMS = ("llm_usage_daily", "llm_usage_hourly", "llm_usage_detail")
 HARM = {
     "rows that only the token is left of": ["DELETE FROM llm_traces WHERE {ours}"],
     "payloads that only the token is left of": ["DELETE FROM llm_payloads WHERE {ours}"],
@@ -62,6 +62,10 @@ def test_a_batch_in_doubt_is_there_once_afterwards_and_nothing_else_changes(tmp_
     )  # a shipper was killed before it had the answer
     assert Shipper(tmp_path, [ClickHouse(traces_url)]).drain()
     assert contents(traces) == right
+    [(timed,)] = traces.execute("SELECT sum(length(latencies)) FROM llm_usage_detail")
+    assert timed >= sum(
+        row[1] for row in right[2][2]
+    )  # what was doubled weighs more in percentiles, nothing is missing
     spool.close()
 
 
@@ -90,4 +94,4 @@ def test_a_batch_in_doubt_is_mended_while_another_host_ships_the_same_day(tmp_pa
     assert Shipper(tmp_path / "theirs", [ClickHouse(traces_url)]).drain()
     other.stop()
     running.join()
-    assert contents(traces)[2] == [[("gpt-x", len(ids), 0, 3 * len(ids), len(ids), 15 * len(ids))]] * 2
+    assert contents(traces)[2] == [[("gpt-x", len(ids), 0, 3 * len(ids), len(ids), 15 * len(ids))]] * 3

@@ -1,0 +1,67 @@
+-- Rows as an installation of 50 organizations and 5,000 agents would write them over 90 days, made on the server.
+-- Agents are unequally busy; each belongs to one organization (the first has a fifth of them), mostly calls one model, and
+-- works in sittings of about six calls. {first} and {count} number the calls; the same numbers make the same rows.
+INSERT INTO llm_traces (id, organization_id, project_id, agent_id, agent_tags, conversation_id, run_id, step_id, trace_id,
+    call_type, provider, provider_name, provider_key_id, is_byok, model, attempt, identity_id, api_key_id, created_at,
+    request_size_bytes, response_size_bytes, prompt_tokens, completion_tokens, total_tokens, input_tokens,
+    cached_input_tokens, reasoning_tokens, usage_estimated, cost_usd, price_source, latency_ms, ttft_ms, finish_reason,
+    is_error, error_type)
+WITH
+    intDiv(number, 6) AS sitting,
+    cityHash64(sitting, 's') AS s,
+    cityHash64(number, 'n') AS n,
+    (s % 1000003) / 1000003 AS chance,
+    toUInt32(5000 * pow(chance, 2.2)) AS agent,
+    cityHash64(agent, 'a') AS a,
+    if(a % 5 = 0, 0, 1 + toUInt32(49 * pow((a % 10007) / 10007, 1.7))) AS organization,
+    ['gpt-5-mini', 'gpt-5.2', 'claude-sonnet-4-5', 'claude-haiku-4-5', 'gemini-2.5-flash', 'gemini-2.5-pro',
+     'claude-opus-4-5', 'gpt-4.1-mini', 'qwen3:8b', 'deepseek-chat', 'mistral-large', 'llama-3.3-70b'] AS models,
+    ['openai', 'openai', 'anthropic', 'anthropic', 'google', 'google', 'anthropic', 'openai', 'ollama', 'deepseek',
+     'mistral', 'groq'] AS providers,
+    1 + toUInt32(12 * pow((if(n % 20 = 0, n, a) % 9973) / 9973, 1.8)) AS m,
+    a % 10 < 3 AS byok,
+    exp(sqrt(-2 * log((n % 999983 + 1) / 999984)) * cos(2 * pi() * (cityHash64(number, 'c') % 1000) / 1000)) AS spread,
+    toUInt32(least(4000 * spread, 180000)) AS prompt,
+    if(a % 3 = 0, toUInt32(prompt * 0.7), 0) AS cached,
+    toUInt32(least(250 / spread, 8000)) AS answer,
+    cityHash64(number, 'e') % 100 < 2 AS failed
+SELECT
+    concat('step-', lower(hex(n)), lower(hex(cityHash64(number, 'id'))), toString(number)),
+    concat('org-', toString(organization)),
+    if(a % 4 = 0, '', concat('project-', toString(organization), '-', toString(a % 4))),
+    concat('agent-', lower(hex(a)), '-', toString(agent)),
+    arraySlice(['production', 'support', 'research', 'internal', 'beta', 'sales'], 1 + a % 5, a % 3),
+    concat('conv-', lower(hex(s))),
+    concat('run-', lower(hex(cityHash64(intDiv(number, 3), 'r')))),
+    concat('step-', lower(hex(n)), '-', toString(number)),
+    lower(hex(cityHash64(intDiv(number, 3), 't'))),
+    multiIf(n % 25 = 0, 'compaction', n % 25 = 1, 'embedding', 'agent_step'),
+    providers[m],
+    providers[m],
+    if(byok, concat('provider-', toString(organization), '-', toString(m % 3)), ''),
+    byok,
+    models[m],
+    1 + (n % 50 = 0),
+    if(a % 3 = 1, '', concat('identity-', toString(agent), '-', toString(s % 3))),
+    concat('key-', toString(organization), '-', toString(a % 5)),
+    toDateTime64('2026-08-01 00:00:00', 3, 'UTC') + toIntervalSecond(toUInt32(
+        86400 * toUInt32(90 * pow((cityHash64(sitting, 'd') % 99991) / 99991, 0.8))
+        + 86400 * (0.5 + 0.28 * sin(6.283 * (cityHash64(sitting, 'h') % 9973) / 9973)) + 20 * (number % 6)
+    )) + toIntervalMillisecond(n % 1000),
+    prompt * 4,
+    answer * 5,
+    prompt,
+    if(failed, 0, answer),
+    prompt + if(failed, 0, answer),
+    prompt - cached,
+    if(a % 3 = 2, NULL, cached),
+    if(m % 2 = 0, toUInt32(answer / 3), NULL),
+    n % 200 = 0,
+    if(models[m] = 'qwen3:8b' OR failed, NULL, toDecimal128(prompt * 0.0000003 * m + answer * 0.000002 * m, 12)),
+    multiIf(models[m] = 'qwen3:8b' OR failed, 'unpriced', n % 200 = 0, 'estimated', 'genai-prices'),
+    toUInt32(least(300 + answer * 12 + prompt * 0.05 + n % 97, 600000)),
+    if(failed OR n % 25 = 1, NULL, toUInt32(least(200 + 300 * spread, 60000))),
+    if(failed, '', if(n % 7 = 0, 'tool_calls', 'stop')),
+    failed,
+    if(failed, ['RateLimited', 'Timeout', 'Overloaded', 'BadRequest', 'worker_lost', 'Refused'][1 + n % 6], '')
+FROM numbers({first}, {count})
