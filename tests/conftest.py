@@ -10,7 +10,7 @@ A conftest.py in a subfolder must not import models at its top: Django is ready 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -102,13 +102,30 @@ def django_db_modify_db_settings(parts: TestParts) -> None:
     connections["default"].settings_dict.update(found)
 
 
+_blocker: list[Any] = []
+
+
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest.FixtureDef) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    _blocker.append(django_db_blocker)
+    _sync_base_tools()
+
+
+def _sync_base_tools() -> None:
     """The base tools are there, as after `migrate` in an installation."""
     from agents.tools.registry import sync_base_tools
 
-    with django_db_blocker.unblock():
+    with _blocker[0].unblock():
         sync_base_tools()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """A test that commits has every table emptied after it: what the whole run shares is put back."""
+    yield
+    marker = item.get_closest_marker("django_db")
+    if "transactional_db" in getattr(item, "fixturenames", ()) or (marker and marker.kwargs.get("transaction")):
+        _sync_base_tools()
 
 
 @pytest.fixture

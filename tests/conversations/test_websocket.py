@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,16 +32,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 Headers = list[tuple[bytes, bytes]]
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _base_tools_again(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """A transaction test empties every table: what the whole run shares is put back."""
-    yield
-    from agents.tools.registry import sync_base_tools
-
-    with django_db_blocker.unblock():
-        sync_base_tools()
 
 
 @pytest.fixture(autouse=True)
