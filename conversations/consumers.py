@@ -144,7 +144,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         self.credentials = credentials_of(self.scope)
         run = await _in_thread(self._admit)
         assert self.caller is not None
-        holder = self.caller.api_key_id or self.caller.user_id
+        holder = self.caller.actor_id
         if _open[holder] >= MAX_CONNECTIONS:
             raise LimitExceeded(f"This key or person has {MAX_CONNECTIONS} open sockets already: close some.")
         _open[holder] += 1
@@ -196,7 +196,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         while True:
             frame = await self._queue.get()
             try:
-                await asyncio.wait_for(self.send(text_data=frame.decode()), SLOW_S)
+                async with asyncio.timeout(SLOW_S):
+                    await self.send(text_data=frame.decode())
             except TimeoutError:
                 raise _Slow from None
             except OSError:  # the client is gone; the farewell is on its way to `disconnect`
@@ -204,7 +205,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):
 
     async def _put(self, frame: bytes) -> None:
         try:
-            await asyncio.wait_for(self._queue.put(frame), SLOW_S)
+            async with asyncio.timeout(SLOW_S):  # wait_for may lose a cancellation that comes as the queue takes it
+                await self._queue.put(frame)
         except TimeoutError:
             raise _Slow from None
 
@@ -307,6 +309,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         former = self._followed.pop(run.pk, None)
         if former is not None:
             former.cancel()
+            await asyncio.wait([former])  # else its last frames would come among the new one's
         if len(self._followed) >= MAX_FOLLOWED:
             raise LimitExceeded(f"A socket follows {MAX_FOLLOWED} runs at most.")
         task = asyncio.create_task(self._guarded(self._pass_on(run.pk, after, tokens)))
