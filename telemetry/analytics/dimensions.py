@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """`column` of the tables, "" stands for "none"; a list's values count once each. Flags read "true" and "false"."""
+    """`column` of the tables, "" stands for "none". A list has each value once, and each counts. Flags are "true"
+    and "false"; `true_if`: of the column, as SQL.
+    """
 
     name: str
     label: str
@@ -24,8 +26,7 @@ class Dimension:
     def value(self) -> str:
         """As SQL, of a table called t."""
         if self.is_list:
-            distinct = f"arrayDistinct(t.{self.column})"
-            return f"arrayJoin(if(empty({distinct}), [''], {distinct}))"
+            return f"arrayJoin(if(empty(t.{self.column}), [''], t.{self.column}))"
         if self.is_flag:
             return f"if({self.true}, 'true', 'false')"
         return f"t.{self.column}"

@@ -7,6 +7,7 @@ from telemetry.api import exports, figures, sql, traces
 ROUTES = [
     path("traces", traces.Traces.as_view(), name="rest-traces"),
     path("traces/<str:trace_id>", traces.OneTrace.as_view(), name="rest-trace"),
+    path("traces/<str:trace_id>/explanation", traces.WhyItCosts.as_view(), name="rest-explanation"),
     path("usage", figures.UsageView.as_view(), name="rest-usage"),
     path("latency", figures.LatencyView.as_view(), name="rest-latency"),
     path("errors", figures.ErrorsView.as_view(), name="rest-errors"),

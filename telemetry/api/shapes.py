@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from rest_framework import serializers
 
 from telemetry.analytics import LatencyGroup, Question, UsageGroup
+from telemetry.explain import Explanation, Line
 from telemetry.queries import TraceRow
 from telemetry.select import SUM_NAMES, Sums
 
@@ -51,6 +52,16 @@ def trace_out(row: TraceRow) -> dict[str, Any]:
 
 def money(value: Decimal | None) -> str | None:
     return None if value is None else f"{value.normalize():f}"
+
+
+def explanation_out(found: Explanation) -> dict[str, Any]:
+    lines = [{f.name: _plain(getattr(line, f.name)) for f in fields(Line)} for line in found.lines]
+    rest = {f.name: _plain(getattr(found, f.name)) for f in fields(Explanation)}
+    return rest | {"lines": lines, "sentences": list(found.sentences)}
+
+
+def _plain(value: Any) -> Any:
+    return money(value) if isinstance(value, Decimal) else value
 
 
 def _place(question: Question, group: UsageGroup | LatencyGroup) -> dict[str, Any]:
@@ -118,5 +129,14 @@ TraceDetail = described(
     | {
         name: serializers.CharField(allow_null=True, help_text=_TEXT)
         for name in ("request_json", "response_json", "llm_config_json")
+    },
+)
+LineShape = described("CostLine", _of_dataclass(Line))
+ExplanationShape = described(
+    "CostExplanation",
+    _of_dataclass(Explanation, without=("lines", "sentences"))
+    | {
+        "lines": LineShape(many=True, help_text="They add up to the total exactly."),
+        "sentences": serializers.ListField(child=serializers.CharField()),
     },
 )

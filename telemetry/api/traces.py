@@ -1,4 +1,4 @@
-"""Single calls: a list with every filter, and one with what was said."""
+"""Single calls: a list with every filter and by words, one with what was said, and why it costs what it costs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,39 @@ from accounts.rest import organization_of, project_of
 from core.errors import NotFound
 from core.rest import OneOf, PageQuery, Problem, page_of, read_query
 from telemetry.api.asking import RangeQuery
-from telemetry.api.shapes import TraceDetail, TracePage, trace_out
-from telemetry.queries import TraceFilters, get_trace, list_traces
+from telemetry.api.shapes import ExplanationShape, TraceDetail, TracePage, explanation_out, trace_out
+from telemetry.calls import MOST_WORDS, PRICES, Wanted, list_calls
+from telemetry.explain import explain
+from telemetry.queries import Trace, TraceFilters, get_trace
 
 FAULTS = {401: Problem, 403: Problem, 422: Problem, 503: Problem}
 PAYLOADS = ("request_json", "response_json", "llm_config_json")
 FLAGS = ("is_error", "is_byok")
 TEXTS = tuple(f.name for f in fields(TraceFilters) if f.name not in ("start", "end", *FLAGS))
+# Of these names, what the dimensions and ids of a search are called.
+DIMENSIONS = {
+    "project_id": "project",
+    "agent_id": "agent",
+    "conversation_id": "conversation",
+    "provider_key_id": "provider_key",
+    "identity_id": "end_user",
+    "api_key_id": "api_key",
+    **{name: name for name in ("call_type", "provider", "model", "error_type", "tag", "is_byok")},
+}
+IDS = {"run_id": "run", "step_id": "step", "trace_id": "trace"}
 
 
 class TracesQuery(RangeQuery, PageQuery):
+    words = serializers.CharField(
+        max_length=500,
+        default="",
+        allow_blank=True,
+        help_text=f"Up to {MOST_WORDS} words, each of which was sent or answered, in any case. Ask for a short time.",
+    )
+    price = OneOf(tuple(PRICES), default="", help_text="Whether a price is known.")
+    min_ms = serializers.IntegerField(min_value=0, max_value=2**31, default=0, help_text="Took at least this long.")
+    min_usd = serializers.DecimalField(24, 12, required=False, min_value=0, help_text="Cost at least this much.")
+
     def get_fields(self) -> dict[str, serializers.Field]:
         texts = {name: serializers.CharField(max_length=500, default="", allow_blank=True) for name in TEXTS}
         flags = {name: OneOf(["true", "false"], default="") for name in FLAGS}
@@ -37,7 +60,7 @@ class Traces(APIView):
     @extend_schema(parameters=[TracesQuery], responses={200: TracePage, **FAULTS})
     def get(self, request: Request) -> Response:
         given = read_query(request, TracesQuery)
-        page = list_traces(organization_of(request), _filters(request, given), given["after"], given["limit"])
+        page = list_calls(_wanted(request, given), given["after"], given["limit"])
         return Response(page_of([trace_out(row) for row in page.rows], page.cursor))
 
 
@@ -46,13 +69,33 @@ class OneTrace(APIView):
 
     @extend_schema(responses={200: TraceDetail, 404: Problem, **FAULTS})
     def get(self, request: Request, trace_id: str) -> Response:
-        trace = get_trace(organization_of(request), trace_id)
-        if trace is None:
-            raise NotFound(f"Trace with ID {trace_id[:60]} not found; it may have expired.")
+        trace = _found(request, trace_id)
         return Response(trace_out(trace.row) | {name: getattr(trace, name) or None for name in PAYLOADS})
 
 
-def _filters(request: Request, given: dict[str, Any]) -> TraceFilters:
-    found: dict[str, Any] = {name: given[name] for name in ("start", "end", *TEXTS)}
-    found |= {name: {"true": True, "false": False}.get(given[name]) for name in FLAGS}
-    return TraceFilters(**found | {"project_id": project_of(request) or given["project_id"]})
+class WhyItCosts(APIView):
+    """The cost of one call line by line, with the prices it was made from, and in words."""
+
+    @extend_schema(responses={200: ExplanationShape, 404: Problem, **FAULTS})
+    def get(self, request: Request, trace_id: str) -> Response:
+        trace = _found(request, trace_id)
+        return Response(explanation_out(explain(trace.row, trace.repricing)))
+
+
+def _found(request: Request, trace_id: str) -> Trace:
+    trace = get_trace(organization_of(request), trace_id)
+    if trace is None:
+        raise NotFound(f"Trace with ID {trace_id[:60]} not found; it may have expired.")
+    return trace
+
+
+def _wanted(request: Request, given: dict[str, Any]) -> Wanted:
+    given = given | {"project_id": project_of(request) or given["project_id"]}
+    return Wanted(
+        organization_id=organization_of(request),
+        filters={dimension: [given[name]] for name, dimension in DIMENSIONS.items() if given[name]},
+        ids={kind: given[name] for name, kind in IDS.items() if given[name]},
+        failed={"true": True, "false": False}.get(given["is_error"]),
+        min_usd=given.get("min_usd"),
+        **{name: given[name] for name in ("start", "end", "words", "price", "min_ms")},
+    )

@@ -89,7 +89,7 @@ def measure(ask: Callable[[], Any], times: int) -> tuple[float, float]:
 def questions() -> list[tuple[str, int, Callable[[], Any]]]:
     """What the pages ask: by organization and for the whole installation, over 90 days that end at an odd minute."""
     from telemetry.analytics import Question, latency, usage
-    from telemetry.queries import TraceFilters, list_traces
+    from telemetry.calls import Wanted, list_calls
 
     end = END - timedelta(hours=9, minutes=23)
     found: list[tuple[str, int, Callable[[], Any]]] = []
@@ -124,24 +124,25 @@ def questions() -> list[tuple[str, int, Callable[[], Any]]]:
         figure(latency, who)
         figure(latency, who, "model", "provider_key")
         figure(latency, who, "model", interval="hour", days=1)
-        for name, filters in trace_filters(end).items():
-            add(f"list of traces {name}", who, lambda who=who, f=filters: list_traces(who, TraceFilters(**f)))
+        for name, wanted in searches(who, end).items():
+            add(f"list of calls {name}", who, lambda wanted=wanted: list_calls(Wanted(**wanted)))
     figure(usage, SMALL, "agent", interval="day")
     figure(latency, SMALL, "model", interval="day")
     return found
 
 
-def trace_filters(end: datetime) -> dict[str, dict[str, Any]]:
-    times = {"start": end - timedelta(days=90), "end": end}
-    return {
-        "without filters": times,
-        "of a model": times | {"model": "llama-3.3-70b"},
-        "of an agent": times | {"agent_id": "agent-nobody"},
-        "of a tag and a kind of error": times | {"tag": "sales", "error_type": "Refused"},
-        "failed on own keys": times | {"is_error": True, "is_byok": True},
-        "of an end user": times | {"identity_id": "identity-12-1"},
-        "of an API key that is none": times | {"api_key_id": "key-none"},
+def searches(who: str | None, end: datetime) -> dict[str, dict[str, Any]]:
+    common = {"organization_id": who, "start": end - timedelta(days=90), "end": end}
+    filters = {
+        "without filters": {},
+        "of a model": {"model": ["llama-3.3-70b"]},
+        "of an agent that is none": {"agent": ["agent-none"]},
+        "of a tag and a kind of error": {"tag": ["sales"], "error_type": ["Refused"]},
+        "failed on own keys": {"is_error": ["true"], "is_byok": ["true"]},
+        "of an end user": {"end_user": ["identity-12-1"]},
+        "of an API key that is none": {"api_key": ["key-none"]},
     }
+    return {name: common | {"filters": wanted} for name, wanted in filters.items()}
 
 
 def _options() -> argparse.Namespace:

@@ -33,7 +33,7 @@ def _calls(make_call, number):
             organization_id=dice.choice([MINE, MINE, OTHERS]),
             project_id=dice.choice(["", "project-1"]),
             agent_id=dice.choice(["agent-1", "agent-2", HOSTILE]),
-            agent_tags=dice.choice([(), ("a",), ("a", "b"), ("b", "b")]),
+            agent_tags=dice.choice([(), ("a",), ("a", "b"), ("b",)]),
             model=dice.choice(["gpt-x", "gpt-y", "claude"]),
             provider=dice.choice(["openai", "anthropic"]),
             provider_category=dice.choice(["base", "byok"]),

@@ -125,12 +125,41 @@ def test_traces_are_listed_by_filters_and_in_pages(ours):
     assert sorted(t["id"] for t in first["items"] + second["items"]) == ["byok", "failed", "free", "good"]
     assert second["next"] is None
     assert [t["id"] for t in ours.ok("traces", is_byok="true", agent_id="agent-1", **RANGE)["items"]] == ["byok"]
+    assert [t["id"] for t in ours.ok("traces", price="unpriced", **RANGE)["items"]] == ["free"]
+    assert [t["id"] for t in ours.ok("traces", min_ms=300, min_usd="0.05", **RANGE)["items"]] == ["byok"]
     one = ours.ok("traces/good")
     assert (one["cost_usd"], one["agent_tags"], one["is_byok"], one["request_json"]) == ("0.1", ["a", "b"], False, None)
 
 
+def test_traces_are_found_by_words_that_were_said(ours, clickhouse, tenant):
+    from telemetry.client import connect
+
+    client = connect(clickhouse)
+    said = [
+        ("good", str(tenant.organization.pk), '{"messages":["Where is my umbrella?"]}'),
+        ("byok", str(tenant.organization.pk), '{"messages":["Das ist \\u00fcber uns"]}'),
+        ("theirs", "org-none", '{"messages":["umbrella"]}'),
+    ]
+    rows = [(name, who, AT, text, "{}", "{}") for name, who, text in said]
+    columns = "id, organization_id, created_at, request_json, response_json, llm_config_json"
+    client.execute(f"INSERT INTO llm_payloads ({columns}) VALUES", rows)
+    client.disconnect()
+    assert [t["id"] for t in ours.ok("traces", words="UMBRELLA where", **RANGE)["items"]] == ["good"]
+    assert [t["id"] for t in ours.ok("traces", words="über", **RANGE)["items"]] == ["byok"]
+    assert ours.ok("traces", words="umbrella sunshade", **RANGE)["items"] == []
+    assert ours.get("traces", words="a b c d e f g h i", **RANGE).status_code == 422
+
+
+def test_a_cost_is_explained_line_by_line(ours):
+    found = ours.ok("traces/good/explanation")
+    assert sum(Decimal(line["cost_usd"]) for line in found["lines"]) == Decimal(found["total_usd"]) == Decimal("0.1")
+    assert found["sentences"]
+    assert ours.ok("traces/free/explanation")["total_usd"] is None
+
+
 def test_nothing_of_another_organization_is_found(ours):
     assert ours.get("traces/theirs").status_code == 404
+    assert ours.get("traces/theirs/explanation").status_code == 404
     assert ours.ok("traces", model="secret-model", **RANGE)["items"] == []
     for figure in FIGURES:
         assert "secret-model" not in str(ours.ok(figure, by=["model"] if figure != "unpriced" else [], **RANGE))
@@ -236,6 +265,10 @@ def test_answers_have_the_shapes_that_the_description_promises(ours, described):
         shape = described["paths"][f"/api/{path}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         document = {**shape, "components": described["components"]}
         jsonschema.validate(ours.ok(path, **RANGE), _with_nulls(document))
+    for path in ("traces/{trace_id}", "traces/{trace_id}/explanation"):
+        shape = described["paths"][f"/api/{path}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        document = {**shape, "components": described["components"]}
+        jsonschema.validate(ours.ok(path.format(trace_id="good")), _with_nulls(document))
     names = {p["name"] for p in described["paths"]["/api/usage"]["get"]["parameters"]}
     assert {"by", "interval", "model", "end_user", "start"} <= names
 
