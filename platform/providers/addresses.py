@@ -1,19 +1,18 @@
 """Where an organization's own providers may be: nowhere inside the operator's network, unless the operator says so.
 
-A tenant names the address, this server connects to it: without a guard, it could be made to ask machines that only it
-can reach (a cloud's metadata, a database). `clients.guard` asks here at every new connection, actions at every save.
+A tenant names the address, this server connects to it. `clients.guard` asks here at every new connection, actions at
+every save.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+from core import network
+from core.network import Address
+
 _MEND = "If it is meant to be reached, the operator must name it in PROVIDER_ALLOWED_HOSTS."
 
 
@@ -34,19 +33,6 @@ def set_allowed_hosts(source: Callable[[], Iterable[str]]) -> None:
     allowed_hosts = source
 
 
-def is_public(address: Address) -> bool:
-    """Whether packets to it leave for the internet; addresses that wrap another one are judged by that one."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(inner)
-        if address in _NAT64_LOCAL or address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast
-
-
 def _allowed(host: str, address: Address | None = None) -> bool:
     host = host.rstrip(".").lower()
     for entry in allowed_hosts():
@@ -64,14 +50,13 @@ def addresses_of(host: str, port: int) -> list[str]:
     """The addresses to connect to, in order. Raises ForbiddenAddress where one of them is not public, OSError."""
     if _allowed(host):
         return [host]
-    found = list(dict.fromkeys(str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-    for text in found:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        if not is_public(address) and not _allowed(host, address):
+    found = network.addresses_of(host, port)
+    for address in found:
+        if not network.is_public(address) and not _allowed(host, address):
             raise ForbiddenAddress(
                 f"The host '{host}' lies in a private network, where no provider of an organization may be. {_MEND}"
             )
-    return found
+    return [str(address) for address in found]
 
 
 def refuse_private(url: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from agents.model_calls import CallContext, ModelCall
 from core.errors import BadInput, Conflict
 from providers import actions, entries, listing, rotation, tasks, use, validation
 from providers.actions import ProviderDraft
-from providers.addresses import is_public
 from providers.clients.base import Credential, client_for, close_all
 from providers.errors import BadRequest, InsufficientCredits, RateLimited
 from providers.fingerprints import masked
@@ -64,32 +62,6 @@ def deeds(row: Provider) -> list[str]:
 
 
 # Where it may lead
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700::1111", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("172.16.0.1", False),
-        ("192.168.1.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:8.8.8.8", True),
-        ("64:ff9b::a9fe:a9fe", False),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_only_addresses_of_the_internet_are_public(address: str, public: bool) -> None:
-    assert is_public(ip_address(address)) is public
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 
 import pytest
 
@@ -18,7 +17,6 @@ from telemetry.alerts import channels as kinds
 from telemetry.alerts import notify
 from telemetry.alerts.channels import channel_of
 from telemetry.alerts.channels.base import NotSent
-from telemetry.alerts.channels.http import is_public
 from telemetry.alerts.channels.webhook import WebhookChannel
 from telemetry.alerts.deliver import deliver_due, prune, send, switch_on
 from telemetry.alerts.messages import Message
@@ -138,18 +136,6 @@ def test_email_goes_to_every_address_by_the_server_of_the_settings(make_channel,
 def test_no_message_goes_into_a_private_network(make_channel, url):
     with pytest.raises(NotSent, match="private network"):
         send(make_channel(url), MESSAGE)
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("100.64.0.1", False), ("192.168.1.1", False),
-        ("224.0.0.1", False), ("fd00::1", False), ("fe80::1", False), ("ff02::1", False), ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False), ("::ffff:10.0.0.1", False), ("2001:0:7f00:1::", False), ("::", False),
-    ],
-)  # fmt: skip
-def test_what_counts_as_a_public_address(address, public):
-    assert is_public(ip_address(address)) is public
 
 
 @pytest.mark.parametrize(

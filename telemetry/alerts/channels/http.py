@@ -6,20 +6,18 @@ a name cannot answer differently the second time. TLS still checks the certifica
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 from django.conf import settings
 
+from core import network
 from core.errors import Invalid
 from telemetry.alerts.channels.base import NotSent
 
 TIMEOUT_S = 10.0
 MOST_ANSWER = 200
-NAT64 = ip_network("64:ff9b::/96")
 PRIVATE = "points into a private network: give a public address, or set ALERT_PRIVATE_ADDRESSES=true."
 
 
@@ -85,21 +83,11 @@ def _beginning(answer: httpx.Response) -> str:
     return " ".join(first.decode("utf-8", "replace").split())
 
 
-def _checked_address(host: str, port: int) -> IPv4Address | IPv6Address:
+def _checked_address(host: str, port: int) -> network.Address:
     try:
-        found = [ip_address(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        found = network.addresses_of(host, port)
     except (OSError, UnicodeError, ValueError):
         raise NotSent(f"The name {host} is not known.") from None
-    if not settings.ALERT_PRIVATE_ADDRESSES and not all(is_public(address) for address in found):
+    if not settings.ALERT_PRIVATE_ADDRESSES and not all(network.is_public(address) for address in found):
         raise NotSent(f"{host} {PRIVATE}")
     return found[0]
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Addresses that wrap another one (IPv4 in IPv6, 6to4, Teredo, NAT64) count as what they wrap, or not at all."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if address.sixtofour is not None or address.teredo is not None or address in NAT64:
-            return False
-    return address.is_global and not address.is_multicast
