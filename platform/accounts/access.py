@@ -10,14 +10,15 @@ from datetime import timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import ApiKey, Membership, Role, Scope, hash_key
+from accounts.models import ApiKey, Membership, Role, Scope, User, hash_key
 from core.errors import PermissionDenied, Unauthenticated
 
 PICKED = "console_organization"  # of a session: the organization that its user stands on
 TOUCH_SECONDS = 60
 _last_touch: dict[str, float] = {}
 
-WRITING_ROLES = frozenset({Role.OWNER, Role.ADMIN, Role.OPERATOR})
+WRITING_ROLES: frozenset[str] = frozenset({Role.OWNER, Role.ADMIN, Role.OPERATOR})
+ADMIN_ROLES: frozenset[str] = frozenset({Role.OWNER, Role.ADMIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Caller:
     scopes: frozenset[str]
     api_key_id: str = ""
     project_id: str | None = None
+
+    @property
+    def actor_id(self) -> str:
+        """Whose deed it is: of the key, or of the user who has none."""
+        return self.api_key_id or self.user_id
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
@@ -63,6 +69,12 @@ def caller_of_member(user_id: str, organization_id: str) -> Caller:
         raise PermissionDenied("You are not a member of this organization.")
     scopes = {Scope.READ.value} | ({Scope.WRITE.value} if membership.role in WRITING_ROLES else set())
     return Caller(organization_id, user_id, frozenset(scopes))
+
+
+def is_admin(user_id: str, organization_id: str) -> bool:
+    """An owner or admin of the organization, or a superuser."""
+    roles = Membership.objects.filter(organization_id=organization_id, user_id=user_id)
+    return roles.filter(role__in=ADMIN_ROLES).exists() or User.objects.filter(pk=user_id, is_superuser=True).exists()
 
 
 def _touch(key_id: str) -> None:

@@ -10,21 +10,23 @@ with `only_reads = True`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db.models import Model, QuerySet
 from django.utils.functional import SimpleLazyObject
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts.access import PICKED, Caller, caller_of_member
+from accounts.access import PICKED, Caller, caller_of_member, is_admin
 from accounts.http import authenticate as authenticate_key
 from accounts.models import Membership, Organization, Scope, User
 from core.errors import BadInput, NotFound, PermissionDenied, Unauthenticated
 from core.ids import is_id
 
+M = TypeVar("M", bound=Model)
 CHOICE = "X-Organization-Id"
 _PICK = f"pick one in the admin, or name it in the header {CHOICE}."
 
@@ -95,6 +97,15 @@ def caller_of(request: Request) -> Caller:
     return request.auth
 
 
+def admin_of(request: Request, what: str) -> Caller:
+    """Whoever may change `what`: an owner or admin. A key acts in its user's name, so that no operator's key can free
+    itself of its own limits. Raises PermissionDenied, BadInput."""
+    caller = caller_of(request)
+    if not is_admin(caller.user_id, caller.organization_id):
+        raise PermissionDenied(f"{what} are changed by owners and admins of the organization alone.")
+    return caller
+
+
 def organization_of(request: Request) -> str | None:
     """What to narrow reading to; None, the whole installation, for superusers alone."""
     if isinstance(request.auth, Caller):
@@ -102,6 +113,21 @@ def organization_of(request: Request) -> str | None:
     if not request.user.is_superuser:
         raise PermissionDenied("The whole installation is for superusers.")
     return None
+
+
+def rows_of(request: Request, model: type[M]) -> QuerySet[M]:
+    """Those that reading is narrowed to."""
+    organization_id = organization_of(request)
+    rows: QuerySet[M] = model._default_manager.all()
+    return rows if organization_id is None else rows.filter(organization_id=organization_id)
+
+
+def find(rows: QuerySet[M], prefix: str, pk: str) -> M:
+    """The one row of that id. Raises NotFound."""
+    row = rows.filter(pk=pk).first() if is_id(prefix, pk) else None
+    if row is None:
+        raise NotFound(f"There is no {prefix} with ID {pk[:60]}.")
+    return row
 
 
 def project_of(request: Request) -> str:

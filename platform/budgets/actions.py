@@ -22,7 +22,8 @@ MAX_RAISE = timedelta(days=366)
 # What a budget counts stays what it is: another counter is another budget.
 FIXED = frozenset({"scope", "target", "metric", "window", "rolling_hours", "time_zone"})
 _BUDGET = ("name", "scope", "target", "metric", "amount", "window", "rolling_hours", "time_zone", "hard")
-_SHOWN: dict[type[Any], tuple[str, ...]] = {
+# What people say of each, in the order that it is shown in.
+FIELDS: dict[type[Any], tuple[str, ...]] = {
     Budget: (*_BUDGET, "warn_at_percent", "refuse_unpriced", "enabled"),
     RateLimit: ("scope", "target", "kind", "amount", "period_s", "enabled"),
 }
@@ -120,7 +121,7 @@ def _note(row: Budget | RateLimit, actor_id: str, verb: str, before: Any, after:
 
 
 def _shown(row: Budget | RateLimit) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in _SHOWN[type(row)]}
+    values = {name: getattr(row, name) for name in FIELDS[type(row)]}
     return {name: f"{v.normalize():f}" if isinstance(v, Decimal) else v for name, v in values.items()}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from accounts.access import PICKED
+from accounts.access import ADMIN_ROLES, PICKED, WRITING_ROLES
 from accounts.models import Membership, Role
 
 Roles = frozenset[str]
 
 READERS: Roles = frozenset(Role.values)
-OPERATORS: Roles = frozenset({Role.OWNER, Role.ADMIN, Role.OPERATOR})
-ADMINS: Roles = frozenset({Role.OWNER, Role.ADMIN})
+OPERATORS: Roles = WRITING_ROLES
+ADMINS: Roles = ADMIN_ROLES
 OWNERS: Roles = frozenset({Role.OWNER})
 SUPERUSERS: Roles = frozenset()
 

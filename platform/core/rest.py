@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import BasePagination
@@ -154,6 +154,13 @@ def read_query(request: Request, shape: type[serializers.Serializer]) -> dict[st
     query = shape(data=request.query_params)
     query.is_valid(raise_exception=True)
     return dict(query.validated_data)
+
+
+def read_body(request: Request, shape: type[serializers.Serializer], row: Model | None = None) -> dict[str, Any]:
+    """The body, checked: what is to change of `row`, where one is given. Raises Invalid (422)."""
+    body = shape(row, data=request.data, partial=row is not None)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
 
 
 class PageQuery(Query):

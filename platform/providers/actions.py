@@ -84,17 +84,13 @@ def _cleaned(draft: ProviderDraft) -> ProviderDraft:
     preset = preset_of(draft.provider_type)
     if not url and not preset.base_url and not preset.local:
         raise BadInput(f"A provider of type '{draft.provider_type}' needs its base_url.")
-    return ProviderDraft(
-        name=draft.name,
-        provider_type=draft.provider_type,
-        project_id=draft.project_id,
+    return replace(
+        draft,
         identity_id=draft.identity_id.strip(),
         api_key=key,
         base_url=url,
         region=draft.region.strip(),
         api_version=draft.api_version.strip(),
-        tool_mode=draft.tool_mode,
-        enabled=draft.enabled,
     )
 
 

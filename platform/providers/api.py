@@ -15,17 +15,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import Caller
-from accounts.models import Membership, Role, User
-from accounts.rest import caller_of, organization_of
+from accounts.rest import admin_of, find, rows_of
 from core.errors import NotFound, PermissionDenied
 from core.ids import is_id
-from core.rest import OneOf, PageQuery, Problem, read_query
+from core.rest import OneOf, PageQuery, Problem, read_body, read_query
 from providers import actions, rotation
 from providers.actions import ProviderDraft
 from providers.models import KeyRule, Provider, Rule, ToolMode
 
 FAULTS = {400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem, 422: Problem}
-ADMINS = (Role.OWNER, Role.ADMIN)
 STATES = ("off", "unreadable", "failing", "unchecked", "ok")
 
 
@@ -135,38 +133,17 @@ class RulePage(serializers.Serializer):
 
 def _rows(request: Request) -> QuerySet[Provider]:
     """Those of the caller's organization; of its project alone where the key, or a header, narrows to one."""
-    organization_id = organization_of(request)
-    rows = Provider.objects.all()
-    if organization_id is not None:
-        rows = rows.filter(organization_id=organization_id)
+    rows = rows_of(request, Provider)
     project_id = request.auth.project_id if isinstance(request.auth, Caller) else None
     return rows.filter(project_id=project_id) if project_id else rows
 
 
 def _find(request: Request, provider_id: str) -> Provider:
-    row = _rows(request).filter(pk=provider_id).first() if is_id("provider", provider_id) else None
-    if row is None:
-        raise NotFound(f"There is no provider with ID {provider_id[:60]}.")
-    return row
+    return find(_rows(request), "provider", provider_id)
 
 
 def _admin(request: Request) -> Caller:
-    """Who may change keys: an owner or admin. An API key acts in its user's name."""
-    caller = caller_of(request)
-    mine = Membership.objects.filter(organization_id=caller.organization_id, user_id=caller.user_id)
-    if mine.filter(role__in=ADMINS).exists() or User.objects.filter(pk=caller.user_id, is_superuser=True).exists():
-        return caller
-    raise PermissionDenied("Own keys and their rules are changed by owners and admins of the organization alone.")
-
-
-def _actor(caller: Caller) -> str:
-    return caller.api_key_id or caller.user_id
-
-
-def _read(shape: type[serializers.Serializer], request: Request) -> dict[str, Any]:
-    given = shape(data=request.data)
-    given.is_valid(raise_exception=True)
-    return dict(given.validated_data)
+    return admin_of(request, "Own keys and their rules")
 
 
 def _own_project(caller: Caller, project_id: str) -> str:
@@ -199,10 +176,12 @@ class Providers(GenericAPIView):
     def post(self, request: Request) -> Response:
         """Store a key once the provider has taken it."""
         caller = _admin(request)
-        given = _read(ProviderIn, request)
+        given = read_body(request, ProviderIn)
         check = given.pop("check_key")
         given["project_id"] = _own_project(caller, given.get("project_id") or "")
-        row = actions.create_provider(caller.organization_id, ProviderDraft(**given), check=check, actor=_actor(caller))
+        row = actions.create_provider(
+            caller.organization_id, ProviderDraft(**given), check=check, actor=caller.actor_id
+        )
         return Response(ProviderOut(row).data, 201)
 
 
@@ -216,14 +195,14 @@ class OneProvider(APIView):
         """A key given here replaces the old one at once; `rotate` leaves the old one standing by."""
         caller = _admin(request)
         row = actions.update_provider(
-            _find(request, provider_id), _read(ProviderChanges, request), actor=_actor(caller)
+            _find(request, provider_id), read_body(request, ProviderChanges), actor=caller.actor_id
         )
         return Response(ProviderOut(row).data)
 
     @extend_schema(responses={204: None, **FAULTS})
     def delete(self, request: Request, provider_id: str) -> Response:
         caller = _admin(request)
-        actions.delete_provider(_find(request, provider_id), actor=_actor(caller))
+        actions.delete_provider(_find(request, provider_id), actor=caller.actor_id)
         return Response(status=204)
 
 
@@ -242,9 +221,9 @@ class RotateView(APIView):
     def post(self, request: Request, provider_id: str) -> Response:
         """Try the new key, make it the one in use, and keep the old one standing by for a time."""
         caller = _admin(request)
-        given = _read(RotateIn, request)
+        given = read_body(request, RotateIn)
         overlap = timedelta(hours=given["overlap_hours"])
-        row = rotation.rotate(_find(request, provider_id), given["api_key"], overlap, _actor(caller))
+        row = rotation.rotate(_find(request, provider_id), given["api_key"], overlap, caller.actor_id)
         return Response(ProviderOut(row).data)
 
 
@@ -256,20 +235,16 @@ class KeyRules(GenericAPIView):
 
     @extend_schema(parameters=[PageQuery], responses={200: RulePage, **FAULTS})
     def get(self, request: Request) -> Response:
-        organization_id = organization_of(request)
-        rows = (
-            KeyRule.objects.all() if organization_id is None else KeyRule.objects.filter(organization=organization_id)
-        )
-        found: Any = self.paginate_queryset(rows)
+        found: Any = self.paginate_queryset(rows_of(request, KeyRule))
         return self.get_paginated_response(RuleOut(found, many=True).data)
 
     @extend_schema(request=RuleIn, responses={200: RuleOut, 204: None, **FAULTS})
     def put(self, request: Request) -> Response:
         """Set the rule of the organization or of a project; an empty one takes it away."""
         caller = _admin(request)
-        given = _read(RuleIn, request)
+        given = read_body(request, RuleIn)
         project_id = _own_project(caller, given["project_id"])
-        row = actions.set_rule(caller.organization_id, given["rule"], project_id=project_id, actor=_actor(caller))
+        row = actions.set_rule(caller.organization_id, given["rule"], project_id=project_id, actor=caller.actor_id)
         return Response(status=204) if row is None else Response(RuleOut(row).data)
 
 

@@ -12,10 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import caller_of, project_of
-from core.errors import NotFound
-from core.ids import is_id
-from core.rest import OneOf, Pages, Problem
+from accounts.rest import caller_of, find, project_of
+from core.rest import OneOf, Pages, Problem, read_body
 from telemetry.api.traces import FLAGS, TEXTS
 from telemetry.exports import actions
 from telemetry.exports.http import file_response
@@ -81,15 +79,12 @@ class Exports(APIView):
     @extend_schema(request=Asked, responses={202: ExportOut, 429: Problem, **FAULTS})
     def post(self, request: Request) -> Response:
         caller = caller_of(request)
-        asked = Asked(data=request.data)
-        asked.is_valid(raise_exception=True)
-        given = dict(asked.validated_data)
+        given = read_body(request, Asked)
         form = {"format": given.pop("format"), "with_payloads": given.pop("with_payloads")}
         if project := project_of(request) or caller.project_id:
             given["project_id"] = project
         wanted = actions.Wanted(**form, filters=TraceFilters(**given))
-        actor = caller.api_key_id or caller.user_id
-        export = actions.request_export(caller.organization_id, actor, wanted)
+        export = actions.request_export(caller.organization_id, caller.actor_id, wanted)
         return Response(ExportOut(export).data, 202)
 
 
@@ -113,7 +108,4 @@ class ExportFile(APIView):
 
 def _reach(request: Request, export_id: str) -> Export:
     rows = Export.objects.filter(organization_id=caller_of(request).organization_id)
-    export = rows.filter(pk=export_id).first() if is_id("export", export_id) else None
-    if export is None:
-        raise NotFound(f"Export with ID {export_id[:60]} not found.")
-    return export
+    return find(rows, "export", export_id)

@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.access import is_admin
 from accounts.audit import Deed, note
-from accounts.models import Membership, Role
 from accounts.rest import organization_of
 from core.errors import PermissionDenied
-from core.rest import Problem
+from core.rest import Problem, read_body
 from telemetry import sql_console
 
 FAULTS = {400: Problem, 401: Problem, 403: Problem, 422: Problem, 503: Problem}
@@ -41,26 +41,17 @@ class Sql(APIView):
 
     @extend_schema(request=Asked, responses={200: Answered, **FAULTS})
     def post(self, request: Request) -> Response:
-        asked = Asked(data=request.data)
-        asked.is_valid(raise_exception=True)
+        asked = read_body(request, Asked)
         organization_id = organization_of(request)
-        _require_admin(request, organization_id)
-        answer = sql_console.ask(organization_id, asked.validated_data["sql"])
+        if organization_id is not None and not is_admin(str(request.user.pk), organization_id):
+            raise PermissionDenied("SQL is for owners and admins of the organization, and for their keys.")
+        answer = sql_console.ask(organization_id, asked["sql"])
         if organization_id is not None:
-            after = {"sql": asked.validated_data["sql"], "rows": len(answer.rows)}
+            after = {"sql": asked["sql"], "rows": len(answer.rows)}
             note(organization_id, str(request.user.pk), Deed(action="traces.query", after=after))
         columns = [{"name": column.name, "type": column.type} for column in answer.columns]
         rows = [[_plain(value) for value in row] for row in answer.rows]
         return Response({"columns": columns, "rows": rows, "took_ms": answer.took_ms, "cut": answer.cut})
-
-
-def _require_admin(request: Request, organization_id: str | None) -> None:
-    user = request.user
-    if organization_id is None or user.is_superuser:
-        return
-    roles = Membership.objects.filter(user_id=user.pk, organization_id=organization_id)
-    if not roles.filter(role__in=(Role.OWNER, Role.ADMIN)).exists():
-        raise PermissionDenied("SQL is for owners and admins of the organization, and for their keys.")
 
 
 def _plain(value: Any) -> Any:

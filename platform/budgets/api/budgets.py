@@ -13,27 +13,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Organization
+from accounts.rest import find, rows_of
 from budgets import actions
 from budgets.actions import Raise
-from budgets.api.common import FAULTS, actor_of, admin_of, exact, find, named_fields, rows_of, text
+from budgets.api.common import FAULTS, admin_of, exact, named_fields, text
 from budgets.models import Budget
 from budgets.states import State, states_of
+from core.rest import read_body
 from core.time import now
 
-RULES = (
-    "name",
-    "scope",
-    "target",
-    "metric",
-    "amount",
-    "window",
-    "rolling_hours",
-    "time_zone",
-    "hard",
-    "warn_at_percent",
-    "refuse_unpriced",
-    "enabled",
-)
+RULES = actions.FIELDS[Budget]
 
 
 class BudgetIn(serializers.ModelSerializer):
@@ -101,34 +90,32 @@ class Budgets(GenericAPIView):
     @extend_schema(request=BudgetIn, responses={201: BudgetOut, **FAULTS})
     def post(self, request: Request) -> Response:
         caller = admin_of(request)
-        given = BudgetIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        row = Budget(organization=Organization(pk=caller.organization_id), **given.validated_data)
+        given = read_body(request, BudgetIn)
+        row = Budget(organization=Organization(pk=caller.organization_id), **given)
         with named_fields():
-            actions.create(row, actor_of(caller))
+            actions.create(row, caller.actor_id)
         return Response(_one(row), 201)
 
 
 class OneBudget(APIView):
     @extend_schema(responses={200: BudgetOut, **FAULTS})
     def get(self, request: Request, budget_id: str) -> Response:
-        return Response(_one(find(request, Budget, "budget", budget_id)))
+        return Response(_one(find(rows_of(request, Budget), "budget", budget_id)))
 
     @extend_schema(request=BudgetIn(partial=True), responses={200: BudgetOut, **FAULTS})
     def patch(self, request: Request, budget_id: str) -> Response:
         """What a budget counts (scope, target, metric, window) stays what it is."""
         caller = admin_of(request)
-        row = find(request, Budget, "budget", budget_id)
-        given = BudgetIn(row, data=request.data, partial=True)
-        given.is_valid(raise_exception=True)
+        row = find(rows_of(request, Budget), "budget", budget_id)
+        given = read_body(request, BudgetIn, row)
         with named_fields():
-            actions.update(row, given.validated_data, actor_of(caller))
+            actions.update(row, given, caller.actor_id)
         return Response(_one(row))
 
     @extend_schema(responses={204: None, **FAULTS})
     def delete(self, request: Request, budget_id: str) -> Response:
         caller = admin_of(request)
-        actions.delete(find(request, Budget, "budget", budget_id), actor_of(caller))
+        actions.delete(find(rows_of(request, Budget), "budget", budget_id), caller.actor_id)
         return Response(status=204)
 
 
@@ -137,12 +124,10 @@ class RaiseView(APIView):
     def post(self, request: Request, budget_id: str) -> Response:
         """More, until a time."""
         caller = admin_of(request)
-        row = find(request, Budget, "budget", budget_id)
-        given = RaiseIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        data = given.validated_data
+        row = find(rows_of(request, Budget), "budget", budget_id)
+        data = read_body(request, RaiseIn)
         wanted = Raise(data["by"], data.get("until") or now(), data["reason"])
-        return Response(_one(actions.raise_budget(row, wanted, actor_of(caller))))
+        return Response(_one(actions.raise_budget(row, wanted, caller.actor_id)))
 
 
 class ResetView(APIView):
@@ -150,10 +135,9 @@ class ResetView(APIView):
     def post(self, request: Request, budget_id: str) -> Response:
         """Let the window begin at nothing."""
         caller = admin_of(request)
-        row = find(request, Budget, "budget", budget_id)
-        given = ResetIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        actions.reset(row, given.validated_data["reason"], actor_of(caller))
+        row = find(rows_of(request, Budget), "budget", budget_id)
+        given = read_body(request, ResetIn)
+        actions.reset(row, given["reason"], caller.actor_id)
         return Response(_one(row))
 
 

@@ -12,11 +12,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Organization
+from accounts.rest import find, rows_of
 from budgets import actions
-from budgets.api.common import FAULTS, actor_of, admin_of, find, named_fields, rows_of
+from budgets.api.common import FAULTS, admin_of, named_fields
 from budgets.models import RateLimit
+from core.rest import read_body
 
-RULES = ("scope", "target", "kind", "amount", "period_s", "enabled")
+RULES = actions.FIELDS[RateLimit]
 
 
 class LimitIn(serializers.ModelSerializer):
@@ -51,31 +53,29 @@ class Limits(GenericAPIView):
     @extend_schema(request=LimitIn, responses={201: LimitOut, **FAULTS})
     def post(self, request: Request) -> Response:
         caller = admin_of(request)
-        given = LimitIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        row = RateLimit(organization=Organization(pk=caller.organization_id), **given.validated_data)
+        given = read_body(request, LimitIn)
+        row = RateLimit(organization=Organization(pk=caller.organization_id), **given)
         with named_fields():
-            actions.create(row, actor_of(caller))
+            actions.create(row, caller.actor_id)
         return Response(LimitOut(row).data, 201)
 
 
 class OneLimit(APIView):
     @extend_schema(responses={200: LimitOut, **FAULTS})
     def get(self, request: Request, limit_id: str) -> Response:
-        return Response(LimitOut(find(request, RateLimit, "limit", limit_id)).data)
+        return Response(LimitOut(find(rows_of(request, RateLimit), "limit", limit_id)).data)
 
     @extend_schema(request=LimitIn(partial=True), responses={200: LimitOut, **FAULTS})
     def patch(self, request: Request, limit_id: str) -> Response:
         caller = admin_of(request)
-        row = find(request, RateLimit, "limit", limit_id)
-        given = LimitIn(row, data=request.data, partial=True)
-        given.is_valid(raise_exception=True)
+        row = find(rows_of(request, RateLimit), "limit", limit_id)
+        given = read_body(request, LimitIn, row)
         with named_fields():
-            actions.update(row, given.validated_data, actor_of(caller))
+            actions.update(row, given, caller.actor_id)
         return Response(LimitOut(row).data)
 
     @extend_schema(responses={204: None, **FAULTS})
     def delete(self, request: Request, limit_id: str) -> Response:
         caller = admin_of(request)
-        actions.delete(find(request, RateLimit, "limit", limit_id), actor_of(caller))
+        actions.delete(find(rows_of(request, RateLimit), "limit", limit_id), caller.actor_id)
         return Response(status=204)

@@ -11,11 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.rest import find, rows_of
 from budgets import stops
-from budgets.api.common import FAULTS, actor_of, admin_of, find, named_fields, rows_of
+from budgets.api.common import FAULTS, admin_of, named_fields
 from budgets.models import Scope, Stop
 from budgets.stops import NewStop
-from core.rest import OneOf, PageQuery, Problem, read_query
+from core.rest import OneOf, PageQuery, Problem, read_body, read_query
 
 
 class StopIn(serializers.Serializer):
@@ -79,12 +80,9 @@ class Stops(GenericAPIView):
     def post(self, request: Request) -> Response:
         """Refuse what is sent to the target from now on, and cancel what runs for it."""
         caller = admin_of(request)
-        given = StopIn(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = read_body(request, StopIn)
         with named_fields():
-            row, cancelled = stops.stop(
-                NewStop(organization_id=caller.organization_id, **given.validated_data), actor_of(caller)
-            )
+            row, cancelled = stops.stop(NewStop(organization_id=caller.organization_id, **given), caller.actor_id)
         return Response(StopOut(row).data | {"cancelled_runs": cancelled}, 201)
 
 
@@ -93,9 +91,8 @@ class LiftView(APIView):
     def post(self, request: Request, stop_id: str) -> Response:
         """Let the target go on. A stop that was lifted before stays as it was."""
         caller = admin_of(request)
-        row = find(request, Stop, "stop", stop_id)
-        given = LiftIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        stops.lift(row, actor_of(caller), given.validated_data["reason"])
+        row = find(rows_of(request, Stop), "stop", stop_id)
+        given = read_body(request, LiftIn)
+        stops.lift(row, caller.actor_id, given["reason"])
         row.refresh_from_db()
         return Response(StopOut(row).data)
