@@ -19,14 +19,12 @@ from django.views.decorators.http import require_POST
 
 from accounts.actions import NewKey, create_api_key, delete_organization, revoke_api_key
 from accounts.models import ApiKey, Membership, Organization, Project, Scope, User, all_scopes
+from console import shown_once
 from console.access import ADMINS, OWNERS, is_superuser, may
 from console.admin_base import OrganizationScopedAdmin, ScopedForm, ScopedInline
 from console.display import badge, when
 from console.members import MemberFormSet, add_member_view
 from console.registry import register_names
-from core.secrets import decrypt, encrypt
-
-NEW_SECRET = "console_new_key"  # noqa: S105
 
 
 class MembershipInline(ScopedInline):
@@ -216,8 +214,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
         key, secret = create_api_key(obj.organization, cast(User, request.user), new)
         obj.pk = key.pk
         obj.refresh_from_db()
-        # Shown once, on the next page; until then it stands encrypted in the session, never in plain.
-        request.session[NEW_SECRET] = {"id": key.pk, "sealed": encrypt(secret)}
+        shown_once.keep(request, key.pk, secret)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         return redirect("admin:accounts_apikey_created", obj.pk)
@@ -232,8 +229,8 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
 
     def created_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         key = self.reach(request, object_id)
-        kept = request.session.pop(NEW_SECRET, None)
-        if not kept or kept["id"] != key.pk:
+        secret = shown_once.take(request, key.pk)
+        if secret is None:
             messages.info(request, "A key is shown only once. If you have lost it, revoke it and create another.")
             return redirect("admin:accounts_apikey_change", object_id)
         context = {
@@ -241,7 +238,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
             "opts": self.opts,
             "original": key,
             "title": "Your new API key",
-            "secret": decrypt(kept["sealed"]),
+            "secret": secret,
             "base_url": request.build_absolute_uri("/").rstrip("/"),
         }
         return never_cache(lambda r: TemplateResponse(r, "console/accounts/key_created.html", context))(request)

@@ -17,12 +17,12 @@ from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.audit import Deed, note
+from console import shown_once
 from console.access import ADMINS
 from console.admin_base import ScopedForm
 from console.display import badge, when
 from console.widgets import SecretInput
 from core.errors import Invalid
-from core.secrets import decrypt, encrypt
 from core.time import now
 from telemetry.admin.alerts import OwnedAdmin
 from telemetry.alerts import deliver, notify
@@ -31,7 +31,6 @@ from telemetry.alerts.channels.base import NotSent
 from telemetry.alerts.channels.webhook import new_secret
 from telemetry.models.alerts import AlertChannel, AlertDelivery, ChannelKind
 
-NEW_SECRET = "console_new_channel_secret"  # noqa: S105
 MOST_DELIVERIES = 20
 TONES = {"sent": "good", "waiting": "busy", "given_up": "bad"}
 KEEPS = " Encrypted at rest. When changing: empty keeps the stored one."
@@ -148,7 +147,7 @@ class AlertChannelAdmin(OwnedAdmin):
             verb = "change" if change else "create"
             self._note(request, obj, f"alert_channel.{verb}", {"changed": sorted(form.changed_data)})
         if secret:
-            self._keep(request, obj, secret)
+            shown_once.keep(request, obj.pk, secret)
 
     def delete_model(self, request: HttpRequest, obj: AlertChannel) -> None:
         self._note(request, obj, "alert_channel.delete", {"name": obj.name})
@@ -157,10 +156,6 @@ class AlertChannelAdmin(OwnedAdmin):
     def _note(self, request: HttpRequest, obj: AlertChannel, action: str, after: dict[str, Any]) -> None:
         if obj.organization_id is not None:
             note(str(obj.organization_id), str(request.user.pk), Deed(action=action, target=obj.pk, after=after))
-
-    def _keep(self, request: HttpRequest, obj: AlertChannel, secret: str) -> None:
-        """Shown once, on the next page; until then it stands encrypted in the session, never in plain."""
-        request.session[NEW_SECRET] = {"id": obj.pk, "sealed": encrypt(secret)}
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         return redirect(f"admin:telemetry_alertchannel_{'created' if obj.secret else 'change'}", obj.pk)
@@ -177,8 +172,8 @@ class AlertChannelAdmin(OwnedAdmin):
 
     def created_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         channel = self.reach(request, object_id)
-        kept = request.session.pop(NEW_SECRET, None)
-        if not kept or kept["id"] != channel.pk:
+        secret = shown_once.take(request, channel.pk)
+        if secret is None:
             messages.info(request, "A secret is shown only once. If you have lost it, make a new one.")
             return redirect("admin:telemetry_alertchannel_change", object_id)
         context = {
@@ -186,7 +181,7 @@ class AlertChannelAdmin(OwnedAdmin):
             "opts": self.opts,
             "original": channel,
             "title": "The signing secret",
-            "secret": decrypt(kept["sealed"]),
+            "secret": secret,
         }
         return never_cache(lambda r: TemplateResponse(r, "console/telemetry/alert_secret.html", context))(request)
 
@@ -196,7 +191,7 @@ class AlertChannelAdmin(OwnedAdmin):
         with transaction.atomic():
             AlertChannel.objects.filter(pk=channel.pk).update(secret=secret)
             self._note(request, channel, "alert_channel.new_secret", {})
-        self._keep(request, channel, secret)
+        shown_once.keep(request, channel.pk, secret)
         return redirect("admin:telemetry_alertchannel_created", object_id)
 
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
