@@ -16,10 +16,10 @@ from providers.price_list import Rates
 from providers.resolve import ResolvedModel, price_overrides
 from providers.usage import Usage
 from providers.usage_extract import Terms
+from telemetry.trace import NOT_BILLED
 
 logger = logging.getLogger(__name__)
 
-NOT_BILLED = "not_billed"
 UNBILLED = pricing.Price(cost_usd=Decimal(0), source=NOT_BILLED, tier="", confidence="own")
 LISTED_TERMS = Terms()
 MAX_TOLD = 1_000
@@ -34,15 +34,19 @@ def price_call(
     at: datetime | None = None,
 ) -> pricing.Price:
     """`terms`: what the answer says of its tier, its region and its own cost. `at`: when the call was begun."""
-    bought = pricing.Purchase(
-        provider_type=target.credential.provider_type,
-        model=target.model,
-        at=at or now(),
+    bought = purchase(target.credential.provider_type, target.model, terms, at or now())
+    return pricing.price(usage, bought, price_overrides(organization_id))
+
+
+def purchase(provider_type: str, model: str, terms: Terms, at: datetime) -> pricing.Purchase:
+    return pricing.Purchase(
+        provider_type=provider_type,
+        model=model,
+        at=at,
         service_tier=terms.service_tier,
         region=terms.region,
         given_cost_usd=terms.given_cost_usd,
     )
-    return pricing.price(usage, bought, price_overrides(organization_id))
 
 
 def price_columns(price: pricing.Price, terms: Terms, usage: Usage) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.ledger import LISTED_TERMS, NOT_BILLED, counts_of, price_columns
+from agents.ledger import LISTED_TERMS, counts_of, price_columns, purchase
 from providers import pricing, usage_extract
 from providers.catalog import preset_of
-from providers.pricing import Override, Price, Purchase
+from providers.pricing import Override, Price
 from providers.usage import Usage
 from providers.usage_extract import Terms
 from telemetry import explain
 from telemetry.ledger import Answer
 from telemetry.queries import TraceRow
-from telemetry.trace import ESTIMATED, METADATA, UNPRICED
+from telemetry.trace import ESTIMATED, METADATA, NOT_BILLED, UNPRICED
 
 BUCKETS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 CHAT = "openai_chat"
@@ -144,14 +144,7 @@ def terms_of(row: TraceRow, answer: Answer | None) -> Terms:
 
 
 def _at_its_time(row: TraceRow, terms: Terms, overrides: Sequence[Override]) -> Price:
-    bought = Purchase(
-        provider_type=row.provider,
-        model=row.model,
-        at=row.created_at,
-        service_tier=terms.service_tier,
-        region=terms.region,
-        given_cost_usd=terms.given_cost_usd,
-    )
+    bought = purchase(row.provider, row.model, terms, row.created_at)
     return pricing.price(usage_of(row), bought, overrides)
 
 

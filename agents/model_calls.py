@@ -17,7 +17,7 @@ import orjson
 from django.conf import settings
 
 from agents import ledger, spending
-from agents.ledger import LISTED_TERMS, NOT_BILLED, UNBILLED, price_call
+from agents.ledger import LISTED_TERMS, UNBILLED, price_call
 from agents.spending import CostOf, Held
 from core.db import release_connection
 from core.time import now
@@ -31,7 +31,7 @@ from providers.usage import Usage
 from providers.use import note_stand_in
 from telemetry.recorder import recorder
 from telemetry.spool import OpenCall
-from telemetry.trace import CallEnd, CallStart
+from telemetry.trace import NOT_BILLED, UNPRICED, CallEnd, CallStart
 
 log = logging.getLogger(__name__)
 BACKOFF_S = 0.5
@@ -331,7 +331,7 @@ def _end(outcome: Outcome, **rest: Any) -> CallEnd:
         reasoning_tokens=usage.reasoning,
         usage_estimated=usage.estimated,
         cost_usd=outcome.cost_usd,
-        price_source=outcome.price_source or "unpriced",
+        price_source=outcome.price_source or UNPRICED,
         latency_ms=outcome.model_ms,
         ttft_ms=outcome.ttft_ms,
         **rest,

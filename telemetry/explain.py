@@ -13,9 +13,9 @@ from decimal import Decimal, localcontext
 
 from telemetry.queries import TraceRow
 from telemetry.repriced import Repricing
-from telemetry.trace import ESTIMATED, METADATA, MONEY_STEP, UNPRICED, WORKER_LOST
+from telemetry.trace import ESTIMATED, METADATA, MONEY_STEP, NOT_BILLED, UNPRICED, WORKER_LOST
 
-LOCAL, OVERRIDE, GIVEN, NOT_BILLED = "local", "override", "provider", "not_billed"
+LOCAL, OVERRIDE, GIVEN = "local", "override", "provider"
 ZERO, ONE = Decimal(0), Decimal(1)
 STANDARD = "standard"
 

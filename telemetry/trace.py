@@ -23,6 +23,7 @@ UINT32_MAX = 2**32 - 1
 WORKER_LOST = "worker_lost"
 UNPRICED = "unpriced"
 ESTIMATED = "estimated"
+NOT_BILLED = "not_billed"
 FULL, MASKED, METADATA = "full", "masked", "metadata"
 _ONE = Decimal(1)
 
