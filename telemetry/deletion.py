@@ -24,6 +24,7 @@ from core.errors import Conflict, Invalid
 from core.ids import is_id
 from core.time import now
 from telemetry.client import TelemetryUnavailable
+from telemetry.ledger import ERASED
 from telemetry.models.deletion import PENDING, DeletionState, Scope, TraceDeletion
 from telemetry.spool_state import waits_for
 from telemetry.stores import Piece, Store, Wanted, not_reached, stores
@@ -129,11 +130,16 @@ def advance(deletion_id: str, turn_s: float = TURN_S) -> bool:
 
 
 def _claim(deletion_id: str) -> TraceDeletion | None:
+    """One of an organization at a time: an agent's and an end user's would move the same sums."""
     at = now()
-    free = TraceDeletion.objects.filter(Q(lease_until=None) | Q(lease_until__lt=at), pk=deletion_id, state__in=PENDING)
-    if not free.update(lease_until=at + LEASE, state=DeletionState.RUNNING):
-        return None
-    row = TraceDeletion.objects.get(pk=deletion_id)
+    asked = TraceDeletion.objects.filter(pk=deletion_id, state__in=PENDING)
+    with transaction.atomic():
+        same = TraceDeletion.objects.filter(organization_id__in=asked.values("organization_id"), state__in=PENDING)
+        waiting = {str(row.pk): row for row in same.order_by("pk").select_for_update()}
+        row = waiting.get(deletion_id)
+        if row is None or any(one.lease_until and one.lease_until >= at for one in waiting.values()):
+            return None
+        _save(row, lease_until=at + LEASE, state=DeletionState.RUNNING)
     if row.started_at is None:
         _save(row, started_at=at)
     return row
@@ -241,7 +247,7 @@ def _receipt(row: TraceDeletion, waiting: str) -> dict[str, Any]:
         "rows_left": 0,
         "rows_deleted": totals,
         "pieces": [{k: v for k, v in entry.items() if k != "done"} for entry in row.pieces],
-        "sums": "deleted" if row.scope == Scope.ORGANIZATION else "kept: they hold amounts and no content",
+        "sums": "deleted" if row.scope == Scope.ORGANIZATION else f"kept as amounts, without the id: under {ERASED}",
         "handed_on_and_not_reached": not_reached(),
         "spools_not_known_to_be_empty": waiting,
     }

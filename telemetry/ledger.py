@@ -16,10 +16,13 @@ import orjson
 from telemetry.client import pool
 from telemetry.queries import TraceRow
 from telemetry.select import LIMITS, SUM_NAMES, file, select
+from telemetry.settle import COARSE, FINE
 from telemetry.trace import epoch_ms
 
 PAGE = 1_000
 FIGURES = (*SUM_NAMES, "request_bytes", "response_bytes", "id_checksum")
+# In sums, whose traces were deleted: the amounts stay.
+ERASED = "(erased)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +61,10 @@ class Sums:
     of_day: str
 
 
-COARSE = ("provider", "model", "is_byok", "call_type")
 DAILY = Sums("llm_usage_daily", ("organization_id", "day", *COARSE), "t.day = {day:Date}")
 HOURLY = Sums("llm_usage_hourly", ("organization_id", "hour", *COARSE), "toDate(t.hour, 'UTC') = {day:Date}")
-SUMS = (DAILY, HOURLY)
+DETAIL = Sums("llm_usage_detail", ("organization_id", "hour", *FINE), HOURLY.of_day)
+SUMS = (DAILY, HOURLY, DETAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class Difference:
     def is_correction(self) -> bool:
         """Every call is in the sums once, but a correction is not, or is twice."""
         return "id_checksum" not in self.figures
+
+    @property
+    def is_erased(self) -> bool:
+        """Sums of calls that were deleted, under the name of nobody."""
+        return ERASED in self.key
 
 
 def day_of(organization_id: str, day: date) -> Span:

@@ -191,13 +191,13 @@ def sql(name: str, about: Roll | str | None) -> str:
         "{key}": ", ".join(about.key),
         "{lists}": "".join(f"{values} AS {name}, " for name, values in about.lists),
         "{differences}": ", ".join(f"sum(d.{c}) AS {c}" for c in COLUMNS),
-        "{rows}": ", ".join(f"{_signed('r', c)} AS {c}" for c in COLUMNS),
-        "{sums}": ", ".join(f"-{_signed('u', c)} AS {c}" for c in COLUMNS),
+        "{rows}": ", ".join(f"{signed('r', c)} AS {c}" for c in COLUMNS),
+        "{sums}": ", ".join(f"-{signed('u', c)} AS {c}" for c in COLUMNS),
     }
     for constant, value in constants.items():
         text = text.replace(constant, value)
     return text
 
 
-def _signed(table: str, column: str) -> str:
+def signed(table: str, column: str) -> str:
     return f"{table}.{column}" if column == "cost_usd" else f"toInt64({table}.{column})"

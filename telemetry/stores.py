@@ -20,6 +20,7 @@ from django.db.models.functions import TruncMonth
 
 from telemetry.backends.base import configured
 from telemetry.client import CLIENT_ERRORS, TelemetryUnavailable, connect
+from telemetry.erasure import ROLL, Month, erase, waiting
 from telemetry.models import StoredTrace
 from telemetry.models.deletion import Scope
 from telemetry.trace import epoch_ms
@@ -87,8 +88,8 @@ def not_reached() -> list[str]:
 class ClickHouseStore:
     """Lightweight deletes, partition by partition; in the end the parts are written anew without what was deleted.
 
-    Payloads go before traces: only their traces say whose they are. Sums hold no content and stay, but where all of an
-    organization goes.
+    Payloads go before traces: only their traces say whose they are. Sums hold no content and stay, under no name, but
+    where all of an organization goes.
     """
 
     name = "clickhouse"
@@ -110,9 +111,14 @@ class ClickHouseStore:
         with self.connected() as client:
             if not wanted.everything:
                 self._delete_orphans(client, wanted, pieces)
-            for table, partition in sorted({(p.table, p.partition) for p in pieces if p.backend == self.name}):
+            months = [] if wanted.everything else _months(client, wanted)
+            for month in months:
+                erase(client, month)
+            written = {(p.table, p.partition) for p in pieces if p.backend == self.name}
+            for table, partition in sorted(written | {(ROLL.table, month.partition) for month in months}):
                 self.rewrite(client, table, partition)
-            return sum(p.found for t in self._tables(client, wanted) for p in self._pieces(client, t, wanted))
+            left = sum(p.found for t in self._tables(client, wanted) for p in self._pieces(client, t, wanted))
+            return left + sum(len(waiting(client, month)) for month in months)
 
     def rewrite(self, client: Client, table: str, partition: str) -> None:
         """What was deleted leaves the disk now and not at some later merge."""
@@ -187,13 +193,37 @@ def _where(table: str, wanted: Wanted, partition: str = "") -> str:
     mine = f"organization_id = %(org)s AND {BEFORE_CUT_OFF}"
     if wanted.everything:
         return mine
-    column = "agent_id" if wanted.scope == Scope.AGENT else "identity_id"
-    theirs = f"{mine} AND {column} = %(target)s"
+    theirs = f"{mine} AND {_column(wanted)} = %(target)s"
     if table in (TRACES, REPRICINGS):
         return theirs
     if partition:
         theirs += f" AND {IN_PARTITION}"
     return f"{mine} AND id IN (SELECT id FROM {TRACES} WHERE {theirs})"  # noqa: S608
+
+
+def _column(wanted: Wanted) -> str:
+    return "agent_id" if wanted.scope == Scope.AGENT else "identity_id"
+
+
+def _months(client: Client, wanted: Wanted) -> list[Month]:
+    """In which there are sums of theirs, also of calls that have expired."""
+    theirs = f"organization_id = %(org)s AND {_column(wanted)} = %(target)s"
+    sql = f"SELECT DISTINCT _partition_id FROM {ROLL.table} WHERE {theirs} ORDER BY 1"  # noqa: S608
+    found = []
+    for (partition,) in client.execute(sql, _values(wanted)):
+        start, end = _bounds(partition)
+        found.append(
+            Month(
+                organization_id=wanted.organization_id,
+                column=_column(wanted),
+                target_id=wanted.target_id,
+                cut_ms=epoch_ms(wanted.cut_off),
+                partition=partition,
+                start=start,
+                end=end,
+            )
+        )
+    return found
 
 
 def _values(wanted: Wanted, partition: str = "") -> dict[str, Any]:
