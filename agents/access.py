@@ -8,7 +8,7 @@ from django.db.models import Model, Q, QuerySet
 
 from accounts.access import Caller
 from accounts.models import Project
-from agents.models import Agent, Archive, Block, Passage, Tool
+from agents.models import Agent, Archive, Block, Tool
 from core.errors import NotFound
 
 M = TypeVar("M", bound=Model)
@@ -29,10 +29,6 @@ def tools_of(caller: Caller) -> QuerySet[Tool]:
 
 def archives_of(caller: Caller) -> QuerySet[Archive]:
     return Archive.objects.filter(organization_id=caller.organization_id)
-
-
-def passages_of(caller: Caller) -> QuerySet[Passage]:
-    return Passage.objects.filter(organization_id=caller.organization_id)
 
 
 def get_agent(caller: Caller, agent_id: str) -> Agent:

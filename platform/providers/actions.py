@@ -107,11 +107,6 @@ def check_credential(credential: Credential) -> list[ModelInfo]:
         raise BadInput(f"The provider could not be asked for its models: {error.message}") from None
 
 
-def check_draft(draft: ProviderDraft) -> list[ModelInfo]:
-    """The models that a provider would offer, before anything is stored."""
-    return check_credential(_credential(_cleaned(draft)))
-
-
 def create_provider(organization_id: str, draft: ProviderDraft, *, check: bool = True, actor: str = "") -> Provider:
     """Store a provider once its key has been seen to work. It may have the name of one of the installation."""
     draft = _cleaned(draft)
@@ -231,12 +226,6 @@ def check_provider(row: Provider) -> list[ModelInfo]:
         raise
     _keep_check(row, "")
     return models
-
-
-def refresh_models(row: Provider) -> list[ModelInfo]:
-    """List a provider's models anew."""
-    _forget(row)
-    return check_provider(row)
 
 
 def _keep_check(row: Provider, error: str) -> None:

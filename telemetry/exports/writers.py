@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -119,7 +119,11 @@ def _arrow(annotation: str) -> pyarrow.DataType:
     return pyarrow.int64() if annotation.startswith("int") else pyarrow.string()
 
 
-WRITERS: Mapping[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "parquet": ParquetWriter}
+WRITERS: Mapping[str, Callable[[Path, Columns], Writer]] = {
+    "csv": CsvWriter,
+    "jsonl": JsonLinesWriter,
+    "parquet": ParquetWriter,
+}
 
 
 def value_of(row: TraceRow, name: str) -> Any:
