@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -182,6 +183,7 @@ def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
         values["min_usd"] = f"{wanted.min_usd.quantize(MONEY_STEP):f}"
     for number, word in enumerate(wanted.words.split()):
         values[f"w_{number}"] = [as_written(word), as_written(word, ascii_only=True)]
+        values |= {f"t_{number}_{n}": token for n, token in enumerate(_tokens(word))}
     if wanted.words.split():
         found.append(_said(wanted))
     return found, values
@@ -193,13 +195,29 @@ def as_written(word: str, *, ascii_only: bool = False) -> str:
 
 
 def _said(wanted: Wanted) -> str:
-    """The calls in whose payloads each of the words is: found by reading all within the time that is asked for."""
+    """The calls in whose payloads each of the words is. What has none of a word's tokens is not even read."""
     either = "multiSearchAnyCaseInsensitiveUTF8(p.{column}, {{w_{number}:Array(String)}})"
     told = [
-        f"AND ({' OR '.join(either.format(column=column, number=number) for column in SAID)})"
-        for number in range(len(wanted.words.split()))
+        f"AND ({' OR '.join(either.format(column=column, number=number) for column in SAID)}) {_indexed(number, word)}"
+        for number, word in enumerate(wanted.words.split())
     ]
     return file("calls_said").replace("{scope}", _scope(wanted, "p")).replace("{told}", "\n            ".join(told))
+
+
+def _tokens(word: str) -> list[str]:
+    """How the index has a word: whole, in lower case, and behind the letter of an escaped line end or tab, which it
+    takes for the word's first. None where it is of other letters than ASCII's, whose case the index does not know."""
+    parts = re.findall(r"[0-9a-z]+", word.lower()) if word.isascii() else []
+    longest = max(parts, key=len, default="")
+    escaped = ("n", "t", "r") if longest and word.lower().startswith(longest) else ()
+    return [prefix + longest for prefix in ("", *escaped)] if longest else []
+
+
+def _indexed(number: int, word: str) -> str:
+    found = [
+        f"hasToken(lower(p.{column}), {{t_{number}_{n}:String}})" for column in SAID for n in range(len(_tokens(word)))
+    ]
+    return f"AND ({' OR '.join(found)})" if found else ""
 
 
 def _priced(wanted: Wanted, condition: str) -> str:

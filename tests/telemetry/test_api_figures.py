@@ -136,7 +136,7 @@ def test_traces_are_found_by_words_that_were_said(ours, clickhouse, tenant):
 
     client = connect(clickhouse)
     said = [
-        ("good", str(tenant.organization.pk), '{"messages":["Where is my umbrella?"]}'),
+        ("good", str(tenant.organization.pk), '{"messages":["Where is my\\numbrella?"]}'),
         ("byok", str(tenant.organization.pk), '{"messages":["Das ist \\u00fcber uns"]}'),
         ("theirs", "org-none", '{"messages":["umbrella"]}'),
     ]
