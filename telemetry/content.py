@@ -95,11 +95,13 @@ def _masker(kinds: frozenset[str], custom: tuple[CustomRule, ...], analyzed: boo
 
 @lru_cache(maxsize=4)
 def analyzer(name: str) -> Analyzer:
-    """By dotted path, `presidio` for short. ImportError says what to install."""
+    """By dotted path; for short `presidio`, or `presidio:<model of spaCy>`. ImportError says what to install."""
     if not name:
         raise ImportError("TRACE_ANALYZER is not set")
-    found = import_string(PRESIDIO if name == "presidio" else name)
-    return cast(Analyzer, found())
+    short, _, model = name.partition(":")
+    if short == "presidio":
+        return cast(Analyzer, import_string(PRESIDIO)(*filter(None, [model])))
+    return cast(Analyzer, import_string(name)())
 
 
 # What is left of a call

@@ -10,6 +10,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from console.admin_base import ReadOnlyAdmin, scoped
@@ -98,6 +99,20 @@ class RepricingAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     search_fields = ("reason__icontains",)
     search_help_text = "By its reason"
+    fields = (
+        "days",
+        "model_shown",
+        "reason",
+        "by",
+        "state",
+        "seen",
+        "corrected",
+        "change",
+        "by_model",
+        "begun",
+        "ended",
+    )
+    readonly_fields = fields
     change_list_template = "console/conversations/repricings.html"
 
     @admin.display(description="days (UTC)", ordering="start")
@@ -120,6 +135,18 @@ class RepricingAdmin(ReadOnlyAdmin):
     def change(self, obj: Repricing) -> str:
         old, new = (_total(obj.result, name) for name in ("old_cost_usd", "new_cost_usd"))
         return f"{usd(old)} → {usd(new)}" if obj.finished_at else ""
+
+    @admin.display(description="by model")
+    def by_model(self, obj: Repricing) -> SafeString | str:
+        rows = [
+            (one["model"], count(one["calls"]), usd(Decimal(one["old_cost_usd"])), usd(Decimal(one["new_cost_usd"])))
+            for one in obj.result
+        ]
+        return format_html_join("", "<div>{}: {} calls, {} → {}</div>", rows) if rows else "nothing yet"
+
+    @admin.display(description="ended")
+    def ended(self, obj: Repricing) -> SafeString | str:
+        return when(obj.finished_at) if obj.finished_at else "not yet"
 
     @admin.display(description="by")
     def by(self, obj: Repricing) -> SafeString | str:

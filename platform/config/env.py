@@ -85,7 +85,7 @@ class Env(BaseSettings):
     exports_dir: Path | None = None
     export_days: int = Field(default=7, ge=1)
     trace_content: Literal["full", "masked", "metadata"] = "full"
-    trace_analyzer: str = Field(default="", description="presidio, or a class by its dotted path.")
+    trace_analyzer: str = Field(default="", description="presidio, presidio:<model of spaCy>, or a class by its path.")
     provider_trace_backends: str = "clickhouse"
     telemetry_socket: Path = Path("/var/run/telemetry/telemetry.sock")
     otlp_endpoint: str = ""

@@ -188,7 +188,9 @@ class OrganizationScopedAdmin(ModelAdmin):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         initial = super().get_changeform_initial_data(request)
         ids = organization_ids(request, self.write_roles)
-        chosen = picked(request) or (ids[0] if ids and len(ids) == 1 else None)
+        if ids is None:  # a superuser: of one organization there is nothing to choose
+            ids = [str(pk) for pk in Organization.objects.values_list("pk", flat=True)[:2]]
+        chosen = picked(request) or (ids[0] if len(ids) == 1 else None)
         return {"organization": chosen, **initial} if chosen else initial
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:

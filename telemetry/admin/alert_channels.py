@@ -96,6 +96,12 @@ class AlertChannelAdmin(OwnedAdmin):
     form = ChannelForm
     write_roles = ADMINS
     list_display = ("name", "kind", "shown", "state", "organization", "last_sent", "last_error_short")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "Nobody is told yet", "Add a channel"
+    empty_words = (
+        "A channel is where alerts go: email addresses, a Slack webhook, or a webhook of yours that is signed. Send a"
+        " test from its page, then name it in an alert rule."
+    )
     list_filter = ("kind", "enabled")
     search_fields = ("name__icontains",)
     search_help_text = "By name"

@@ -11,12 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Organization
-from console.access import ADMINS, OWNERS, may, organization_ids, picked
+from console.access import ADMINS, OWNERS, may, organization_ids
 from console.admin_base import OrganizationScopedAdmin
 from console.display import badge, count, when
 from core.errors import AppError
@@ -25,6 +26,7 @@ from telemetry import deletion
 from telemetry.client import TelemetryUnavailable
 from telemetry.models.deletion import DeletionState, Scope, TraceDeletion
 
+SHOWN_ID = 20
 TONES = {"queued": "plain", "running": "busy", "done": "good", "failed": "bad"}
 
 
@@ -85,13 +87,19 @@ class DeletionForm(forms.Form):
 @admin.register(TraceDeletion)
 class TraceDeletionAdmin(OrganizationScopedAdmin):
     write_roles = ADMINS
-    list_display = ("what", "whose", "state_shown", "rows", "waits", "asked_by", "asked", "ended")
+    list_display = ("target", "whose", "state_shown", "rows", "waits", "asked_by", "asked", "ended")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "No traces were deleted on request", "Delete traces"
+    empty_words = (
+        "The traces of an agent, of an end user or of all the organization can be deleted for good. You see what would"
+        " go before you confirm it, and get a receipt that can be handed on."
+    )
     list_filter = ("state", "scope")
     search_fields = ("target_id__exact", "organization_name__icontains", "receipt_sha256__exact")
     search_help_text = "By the agent's or end user's id, the organization's name, or a receipt's SHA-256"
     ordering = ("-created_at",)
     change_form_outer_before_template = "console/telemetry/deletion_top.html"
-    fields = ("what", "whose", "reason", "asked_by", "asked", "until", "ended")
+    fields = ("target_full", "whose", "reason", "asked_by", "asked", "until", "ended")
     readonly_fields = fields
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -101,7 +109,15 @@ class TraceDeletionAdmin(OrganizationScopedAdmin):
         return False  # a receipt stays
 
     @admin.display(description="traces of")
-    def what(self, obj: TraceDeletion) -> str:
+    def target(self, obj: TraceDeletion) -> SafeString | str:
+        """Cut: a whole id makes a column of five lines."""
+        whole = obj.target_id
+        if len(whole) <= SHOWN_ID:
+            return whole or "all of the organization"
+        return format_html('<span class="pn-line" title="{}">{}…</span>', whole, whole[:SHOWN_ID])
+
+    @admin.display(description="traces of")
+    def target_full(self, obj: TraceDeletion) -> str:
         return obj.target_id or "all of the organization"
 
     @admin.display(description="organization", ordering="organization_name")
@@ -154,7 +170,7 @@ class TraceDeletionAdmin(OrganizationScopedAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         if not self.has_add_permission(request):
             raise PermissionDenied
-        initial = {"organization": picked(request), **request.GET.dict()}
+        initial = {**self.get_changeform_initial_data(request), **request.GET.dict()}
         form = DeletionForm(request, request.POST or None, initial=initial)
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),

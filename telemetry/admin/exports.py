@@ -9,15 +9,16 @@ from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from console.access import READERS
 from console.admin_base import OrganizationScopedAdmin, ScopedForm
-from console.display import badge, when
+from console.display import badge, count, when
 from core.errors import AppError
 from telemetry.exports import actions
 from telemetry.exports.http import file_response
@@ -71,14 +72,20 @@ for _name, _label in TEXTS.items():
 class ExportAdmin(OrganizationScopedAdmin):
     form = ExportForm
     write_roles = READERS  # whoever may look at traces may take them along
-    list_display = ("asked_at", "organization", "format", "with_payloads", "how_far", "rows", "fetch")
+    list_display = ("asked_at", "organization", "format_short", "with_text", "how_far", "rows_shown", "fetch")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "Nothing was exported yet", "Ask for an export"
+    empty_words = (
+        "A file of calls, as CSV, JSON Lines or Parquet, made in the background. The traces page also leads here with"
+        " its filters filled in."
+    )
     list_filter = ("state", "format")
     ordering = ("-created_at",)
     fieldsets = (
         (None, {"fields": ("organization", "format", "with_payloads")}),
         ("Which calls", {"fields": ("start", "end", *TEXTS)}),
     )
-    shown = ("asked_at", "format", "with_payloads", "how_far", "rows", "size_bytes", "filters", "error", "fetch")
+    shown = ("asked_at", "format", "with_text", "which", "how_far", "rows_shown", "size")
     change_form_outer_before_template = "console/telemetry/export_top.html"
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -149,6 +156,32 @@ class ExportAdmin(OrganizationScopedAdmin):
     def how_far(self, obj: Export) -> SafeString:
         words = f"{obj.get_state_display()}, {obj.progress} %" if obj.state == ExportState.RUNNING else None
         return badge(words or obj.get_state_display(), TONES.get(ExportState(obj.state), ""))
+
+    @admin.display(description="format", ordering="format")
+    def format_short(self, obj: Export) -> str:
+        return obj.get_format_display().partition(":")[0]
+
+    @admin.display(description="requests and responses", ordering="with_payloads")
+    def with_text(self, obj: Export) -> str:
+        return "included" if obj.with_payloads else "left out"
+
+    @admin.display(description="calls", ordering="rows")
+    def rows_shown(self, obj: Export) -> str:
+        return count(obj.rows)
+
+    @admin.display(description="size")
+    def size(self, obj: Export) -> str:
+        return filesizeformat(obj.size_bytes)
+
+    @admin.display(description="which calls")
+    def which(self, obj: Export) -> SafeString:
+        """In words: the stored filters are for machines."""
+        asked = [
+            (TEXTS.get(name, name.replace("_", " ")), str(value).replace("T", " ").replace("+00:00", " UTC"))
+            for name, value in sorted(obj.filters.items())
+            if value not in (None, "", [])
+        ]
+        return format_html_join("", "<div>{}: {}</div>", asked) if asked else format_html("{}", "all")
 
     @admin.display(description="file")
     def fetch(self, obj: Export) -> SafeString | str:

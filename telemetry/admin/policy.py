@@ -93,6 +93,12 @@ class TracePolicyAdmin(OrganizationScopedAdmin):
     form = PolicyForm
     write_roles = ADMINS
     list_display = ("mode", "organization", "kinds", "own_rules", "traces", "payloads")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "No organization has a policy of its own", "Set a policy"
+    empty_words = (
+        "The installation's TRACE_CONTENT and days hold for all. A policy says how much of what was said is kept in one"
+        " organization's traces, what is masked in it, and for how many days."
+    )
     list_select_related = ("organization",)
     list_filter = ("content",)
     search_fields = ("organization__name__icontains",)

@@ -47,7 +47,14 @@ def pages(world: Seeded) -> list[str]:
     from tests.support.seed import PASSWORD
 
     User.objects.create_superuser("root@example.test", PASSWORD)
-    return ["/admin/", *COCKPIT, *trace_tabs(world), *admin_pages.lists(), *admin_pages.details(world)]
+    return [
+        "/admin/",
+        *COCKPIT,
+        *trace_tabs(world),
+        *admin_pages.lists(),
+        *admin_pages.empties(),
+        *admin_pages.details(world),
+    ]
 
 
 def trace_tabs(world: Seeded) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
+from conversations.models import LedgerAudit, Repricing
 from core.time import now
-from providers.models import PriceOverride, Provider
-from telemetry.models import TraceDeletion, TracePolicy
+from providers.models import KeyRule, PriceOverride, Provider
+from telemetry.models import AlertChannel, AlertRule, Export, TraceDeletion, TracePolicy
 from tests.support.seed import Seeded
 
 AGENT_TABS = ("memory", "tools", "conversations", "runs", "spend")
@@ -47,6 +51,73 @@ def deletion_of(world: Seeded) -> TraceDeletion:
     )
 
 
+def deletions_of(world: Seeded) -> list[TraceDeletion]:
+    """One of each state, with long ids, pieces, a receipt."""
+    piece = {"backend": "clickhouse", "table": "llm_traces", "partition": "202611", "found": 1834, "done": False}
+    states: dict[str, dict[str, Any]] = {
+        "running": {
+            "pieces": [piece, {**piece, "table": "llm_payloads", "done": True}],
+            "waits_for": "host:/spool " * 9,
+        },
+        "failed": {"waits_for": "ClickHouse did not answer: Connection refused (127.0.0.1:9000)"},
+        "done": {"pieces": [{**piece, "done": True}], "receipt": {}, "receipt_sha256": "ab" * 32, "finished_at": now()},
+    }
+    kept = {"organization": world.organization, "organization_name": world.organization.name, "cut_off": now()}
+    made = [
+        TraceDeletion(state=state, scope="identity", target_id="x" * 60, **kept, **own) for state, own in states.items()
+    ]
+    return [deletion_of(world), *TraceDeletion.objects.bulk_create(made)]
+
+
+def exports_of(world: Seeded) -> list[Export]:
+    filters = {"start": "2026-10-25T00:00:00+00:00", "model": "gpt-5-mini", "agent_id": str(world.agents[0].pk)}
+    states: dict[str, dict[str, Any]] = {
+        "queued": {},
+        "running": {"progress": 42, "rows": 18_234},
+        "done": {"rows": 3, "size_bytes": 1_234_567, "file": "x"},
+        "failed": {"error": "The disk is full. " * 10},
+    }
+    made = [
+        Export(organization=world.organization, format="jsonl", filters=filters, state=state, **own)
+        for state, own in states.items()
+    ]
+    return Export.objects.bulk_create(made)
+
+
+def books_of(world: Seeded) -> list[Model]:
+    """A day that does not agree, one without a result, and a re-pricing."""
+    organization, today = world.organization, now().date()
+    wrong = [
+        {"kind": "cost", "id": world.trace_ids[0], "said": "0.000123 USD, not 0.000246: input 12 at 0.000003"},
+        {"kind": "step_cost", "id": str(world.steps[0].pk), "said": "0.1 USD, not 0.2"},
+    ]
+    kept: dict[str, Any] = {"organization": organization, "checked_at": now(), "calls": 12_345}
+    bad = LedgerAudit.objects.create(
+        **kept, day=today, mismatch_count=1_234, mismatches=wrong, unchecked={"tokens: estimated": 3}
+    )
+    none = LedgerAudit.objects.create(**kept, day=today - timedelta(days=1), problem="ClickHouse did not answer")
+    result = [{"model": "openai/x", "calls": 12, "old_cost_usd": "0", "new_cost_usd": "1.5", "priced": 12}]
+    job = Repricing.objects.create(organization=organization, start=today, end=today, reason="Late.", result=result)
+    return [bad, none, job]
+
+
+def alerts_of(world: Seeded) -> list[Model]:
+    organization = world.organization
+    channel = AlertChannel.objects.create(
+        organization=organization,
+        name="Pager",
+        kind="webhook",
+        address="https://hooks.example.test/secret",
+        shown="https://hooks.example.test/…",
+        secret="whsec",
+        failures=3,
+        last_error="503 Service Unavailable",
+        last_error_at=now(),
+    )
+    rule = AlertRule.objects.create(organization=organization, name="Dear", metric="cost", alert=20)
+    return [channel, rule]
+
+
 def lists() -> list[str]:
     return [reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist") for model in admin.site._registry]
 
@@ -78,10 +149,22 @@ def details(world: Seeded) -> list[str]:
         price_of(world),
         *rules_of(world),
         TracePolicy.objects.create(organization=world.organization),
-        deletion_of(world),
+        KeyRule.objects.create(organization=world.organization, rule="byok_first"),
+        *deletions_of(world),
+        *exports_of(world),
+        *books_of(world),
+        *alerts_of(world),
     ]
     pages = [change(row) for row in rows]
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]
     pages += [reverse(f"admin:agents_block_{tab}", args=[world.blocks[0].pk]) for tab in BLOCK_TABS]
     pages += [reverse("admin:agents_agent_history", args=[world.agents[0].pk])]
     return [*pages, reverse("admin:telemetry_trace", args=[world.trace_ids[0]])]
+
+
+def empties() -> list[str]:
+    """Pages of no row: forms, and the SQL console."""
+    names = ["telemetry_sql", "budgets_effective", "telemetry_tracedeletion_add", "telemetry_export_add"]
+    names += ["telemetry_tracepolicy_add", "telemetry_alertchannel_add", "telemetry_alertrule_add"]
+    names += ["providers_provider_add", "providers_keyrule_add"]
+    return [reverse(f"admin:{name}") for name in names]

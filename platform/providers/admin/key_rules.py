@@ -44,6 +44,12 @@ class KeyRuleAdmin(ActionAdmin):
     list_display = ("rule_shown", "whose", "organization")
     list_display_links = ("rule_shown",)
     list_select_related = ("organization", "project")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "No rule is set", "Set a rule"
+    empty_words = (
+        "Without one, a handle means the own provider of that name, else the installation's. A rule says whose keys"
+        " calls are made with: own ones only, own ones first, or the installation's only."
+    )
     list_filter = ("rule",)
     search_fields = ("project__name__icontains",)
     search_help_text = "By the project's name"

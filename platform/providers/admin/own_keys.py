@@ -146,6 +146,12 @@ class ProviderAdmin(ActionAdmin):
         "last_used",
     )
     list_select_related = ("organization", "project")
+    change_list_template = "console/list.html"
+    empty_title, empty_button = "No key of your own is stored", "Add a key"
+    empty_words = (
+        "Calls are made with the installation's keys. A key of your own, encrypted at rest, makes them on your account"
+        " at the vendor, and gives you its models as name/model."
+    )
     list_filter = ("enabled",)
     search_fields = ("name__icontains", "provider_type__exact", "fingerprint__icontains", "identity_id__exact")
     search_help_text = "By name, type, end user, or the visible part of the key"
