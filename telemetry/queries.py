@@ -107,7 +107,7 @@ class TraceRow:
 class Trace:
     """One call with what was said; all three are "" when the payload has expired or was dropped.
 
-    `repricing`: the last correction of its cost, which is in `row` already.
+    `repricing`: the last correction of its cost, which is in `row` already. `is_corrected`: it was looked for.
     """
 
     row: TraceRow
@@ -115,6 +115,7 @@ class Trace:
     response_json: str
     llm_config_json: str
     repricing: Repricing | None = None
+    is_corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,16 +214,22 @@ def effective(organization_id: str | None, rows: Sequence[TraceRow]) -> list[Tra
     return [replace(row, **found[row.id].prices) if row.id in found else row for row in rows]
 
 
+def corrected(trace: Trace) -> Trace:
+    """With what it cost since it was last re-priced."""
+    row = trace.row
+    repricing = latest(row.organization_id, [(row.id, epoch_ms(row.created_at))]).get(row.id)
+    if repricing is not None:
+        row = replace(row, **repricing.prices)
+    return replace(trace, row=row, repricing=repricing, is_corrected=True)
+
+
 def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
     if not rows:
         return None
     row = TraceRow(*rows[0])
     payload = select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
-    repricing = latest(row.organization_id, [(row.id, epoch_ms(row.created_at))]).get(row.id)
-    if repricing is not None:
-        row = replace(row, **repricing.prices)
     request, response, config = payload[0] if payload else ("", "", "")
-    return Trace(row, request, response, config, repricing)
+    return corrected(Trace(row, request, response, config))
 
 
 def _place(cursor: str) -> tuple[int, str]:

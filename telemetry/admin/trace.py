@@ -18,12 +18,13 @@ from console.chat import clipped, parsed, request_turns, response_turns
 from console.display import pretty
 from console.json_tree import json_tree
 from console.registry import Page, names_of, register_page
+from telemetry import reading
 from telemetry.admin.answer import together
 from telemetry.admin.changes import compare, tool_names
-from telemetry.calls import Wanted, beside, list_calls
+from telemetry.calls import beside
 from telemetry.client import TelemetryUnavailable
 from telemetry.explain import explain
-from telemetry.queries import BEGINNING, END, Trace, TraceRow, get_trace
+from telemetry.queries import Trace, TraceRow
 from telemetry.trace import MASKED, METADATA
 
 TEMPLATE = "console/telemetry/trace.html"
@@ -63,9 +64,7 @@ def trace_view(request: HttpRequest, trace_id: str) -> HttpResponse:
         if trace is None:
             return TemplateResponse(request, TEMPLATE, {**context, "missing": True}, status=404)
         row = trace.row
-        before, after = together(
-            lambda: beside(row, "before", within="run"), lambda: beside(row, "after", within="run")
-        )
+        before, after = _neighbours(row)
         loaded = tab.load(trace)
     except TelemetryUnavailable as error:
         return TemplateResponse(request, TEMPLATE, {**context, "trouble": error.message})
@@ -87,12 +86,28 @@ def find(request: HttpRequest, trace_id: str) -> Trace | None:
     """In any organization of the operator's. Raises TelemetryUnavailable."""
     ids = organization_ids(request)
     if ids is None:
-        return get_trace(None, trace_id)
-    if len(ids) > 1:
-        filters = {"organization": ids}
-        wanted = Wanted(organization_id=None, start=BEGINNING, end=END, filters=filters, ids={"call": trace_id})
-        ids = [row.organization_id for row in list_calls(wanted, limit=1).rows]
-    return get_trace(ids[0], trace_id) if ids else None
+        return reading.call(None, trace_id)
+    return next((found for one in ids if (found := reading.call(one, trace_id))), None)
+
+
+def _neighbours(row: TraceRow) -> tuple[TraceRow | None, TraceRow | None]:
+    """The calls of the run before and after this one."""
+    if reading.is_clickhouse():
+        before, after = together(
+            lambda: beside(row, "before", within="run"), lambda: beside(row, "after", within="run")
+        )
+        return before, after
+    earlier, later = reading.around(row)
+    return (earlier[-1] if earlier else None), (later[0] if later else None)
+
+
+def _earlier(row: TraceRow) -> TraceRow | None:
+    """The call of this kind before it: of the conversation, or of the run where only runs can be looked through."""
+    if reading.is_clickhouse():
+        return beside(row, "before", within="conversation")
+    kind = (row.conversation_id, row.agent_id, row.call_type)
+    same = [one for one in reading.around(row)[0] if (one.conversation_id, one.agent_id, one.call_type) == kind]
+    return same[-1] if same else None
 
 
 def _state(trace: Trace) -> dict[str, Any]:
@@ -103,6 +118,7 @@ def _state(trace: Trace) -> dict[str, Any]:
         "masked": row.content == MASKED,
         "expired": row.content != METADATA and not kept and row.request_size_bytes > 0,
         "kept": kept,
+        "is_corrected": trace.is_corrected,
     }
 
 
@@ -121,10 +137,10 @@ def _chat(trace: Trace) -> dict[str, Any]:
 
 
 def _diff(trace: Trace) -> dict[str, Any]:
-    earlier = beside(trace.row, "before", within="conversation")
+    earlier = _earlier(trace.row)
     if earlier is None:
-        return {"earlier": None}
-    found = get_trace(earlier.organization_id, earlier.id)
+        return {"earlier": None, "within": "conversation" if reading.is_clickhouse() else "run"}
+    found = reading.call(earlier.organization_id, earlier.id)
     said = found.request_json if found else ""
     changes = compare(parsed(said), parsed(trace.request_json)) if said and trace.request_json else None
     return {"earlier": earlier, "changes": changes}

@@ -129,6 +129,11 @@ TraceDetail = described(
     | {
         name: serializers.CharField(allow_null=True, help_text=_TEXT)
         for name in ("request_json", "response_json", "llm_config_json")
+    }
+    | {
+        "is_corrected": serializers.BooleanField(
+            help_text="False: ClickHouse does not answer, and the cost is as it was written, before any correction."
+        )
     },
 )
 LineShape = described("CostLine", _of_dataclass(Line))

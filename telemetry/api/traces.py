@@ -18,7 +18,8 @@ from telemetry.api.asking import RangeQuery
 from telemetry.api.shapes import ExplanationShape, TraceDetail, TracePage, explanation_out, trace_out
 from telemetry.calls import MOST_WORDS, PRICES, Wanted, list_calls
 from telemetry.explain import explain
-from telemetry.queries import Trace, TraceFilters, get_trace
+from telemetry.queries import Trace, TraceFilters
+from telemetry.reading import call
 
 FAULTS = {401: Problem, 403: Problem, 422: Problem, 503: Problem}
 PAYLOADS = ("request_json", "response_json", "llm_config_json")
@@ -70,7 +71,8 @@ class OneTrace(APIView):
     @extend_schema(responses={200: TraceDetail, 404: Problem, **FAULTS})
     def get(self, request: Request, trace_id: str) -> Response:
         trace = _found(request, trace_id)
-        return Response(trace_out(trace.row) | {name: getattr(trace, name) or None for name in PAYLOADS})
+        said = {name: getattr(trace, name) or None for name in PAYLOADS}
+        return Response(trace_out(trace.row) | said | {"is_corrected": trace.is_corrected})
 
 
 class WhyItCosts(APIView):
@@ -83,7 +85,7 @@ class WhyItCosts(APIView):
 
 
 def _found(request: Request, trace_id: str) -> Trace:
-    trace = get_trace(organization_of(request), trace_id)
+    trace = call(organization_of(request), trace_id)
     if trace is None:
         raise NotFound(f"Trace with ID {trace_id[:60]} not found; it may have expired.")
     return trace

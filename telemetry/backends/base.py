@@ -49,7 +49,8 @@ class TraceBackend(Protocol):
 class ReadableBackend(Protocol):
     """A back end that can tell what it has. Raises TelemetryUnavailable when it does not answer."""
 
-    def call(self, organization_id: str, call_id: str) -> Trace | None: ...
+    def call(self, organization_id: str | None, call_id: str) -> Trace | None:
+        """None: of any organization, for superusers."""
 
     def call_of_step(self, organization_id: str, step_id: str) -> Trace | None:
         """The newest call of the step: the attempt that counted."""

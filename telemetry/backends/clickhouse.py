@@ -51,7 +51,7 @@ class ClickHouse:
             client.disconnect()
         return "answers"
 
-    def call(self, organization_id: str, call_id: str) -> Trace | None:
+    def call(self, organization_id: str | None, call_id: str) -> Trace | None:
         return queries.get_trace(organization_id, call_id)
 
     def call_of_step(self, organization_id: str, step_id: str) -> Trace | None:
