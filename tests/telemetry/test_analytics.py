@@ -187,6 +187,26 @@ def test_what_is_beyond_the_limit_is_one_group_so_that_totals_stay_right(stored)
         assert any(g.is_other for g in groups)
 
 
+def test_amounts_are_those_that_hold_since_the_last_re_pricing_at_the_edges_too(stored, traces):
+    columns = ", ".join(c for c in COLUMNS if c not in ("cost_usd", "price_source"))
+    traces.execute(
+        f"INSERT INTO llm_repricings ({columns}, cost_usd, price_source, old_cost_usd, old_price_source, repricing_id,"
+        f" repriced_at) SELECT {columns}, ifNull(t.cost_usd, 0) + 1, 'override', t.cost_usd, t.price_source, 'job',"
+        " now64() FROM llm_traces AS t WHERE t.model = 'gpt-x'"
+    )
+    for row in stored:
+        if row["model"] == "gpt-x":
+            row |= {"cost_usd": Decimal(row["cost_usd"] or 0) + 1, "price_source": "override"}
+    for by in (("price_source",), ("model",), ("price_source", "agent"), ("conversation",)):
+        question = Question(MINE, FIRST, LAST, by, "day", limit=1000)
+        assert told(usage(question)) == counted(stored, question)
+    left = Question(MINE, FIRST, LAST, ("model",), filters={"price_source": "unpriced"})
+    assert told(usage(left)) == counted(stored, left)
+    assert sum(g.calls for g in latency(Question(MINE, FIRST, LAST, ("price_source",)))) == sum(
+        r["organization_id"] == MINE and not r["is_error"] for r in stored
+    )
+
+
 def test_sums_answer_the_middle_and_rows_the_edges():
     asked = Question(MINE, FIRST, LAST, ("model",), "day")
     hour = 3_600_000
