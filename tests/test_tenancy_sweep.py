@@ -134,11 +134,6 @@ def side(name: str) -> Side:
     return Side(world, ids)
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def ours(db: None) -> Side:
     return side("ours")
