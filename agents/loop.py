@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.events import Event, HiddenReasoning, ReasoningDelta, TextDelta, ToolCallDelta
-from agents.tool_rules import Allowed, Called, Rules
+from agents.tool_rules import Called, Rules
 from providers import events as model
 from providers.types import FinishReason, Message, ModelRequest, ToolCall, ToolSpec
 from providers.usage import Usage
@@ -53,19 +53,18 @@ class Verdict:
     nudge: str | None = None
 
 
-def request_of(turn: Turn, model_name: str) -> tuple[ModelRequest, Allowed]:
+def request_of(turn: Turn, model_name: str) -> ModelRequest:
     allowed = turn.rules.allowed([tool.name for tool in turn.tools], turn.called)
     tools = tuple(tool for tool in turn.tools if tool.name in allowed.names)
     settings = dict(turn.settings)
     settings["parallel_tool_calls"] = settings.get("parallel_tool_calls", True) and not turn.rules.sequential
-    request = ModelRequest(
+    return ModelRequest(
         model=model_name,
         messages=turn.messages,
         tools=tools,
         tool_choice=allowed.tool_choice if tools else "auto",
         **settings,
     )
-    return request, allowed
 
 
 def think(turn: Turn, parallel: bool, answers: Iterator[model.ModelEvent]) -> Generator[Event, None, Answer]:

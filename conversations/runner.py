@@ -125,7 +125,7 @@ def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcom
 def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCall]:
     """The model call, its pieces published as they come."""
     run = work.run
-    request, _ = loop.request_of(work.turn, work.target.model)
+    request = loop.request_of(work.turn, work.target.model)
     call = ModelCall(
         work.target, request, call_context(work, "agent_step"), lambda: held.lost.is_set() or writer.fenced
     )

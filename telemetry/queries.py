@@ -1,6 +1,6 @@
-"""Reading traces and their sums. The organization is the first condition of every query; None is for superusers alone.
+"""Reading traces. The organization is the first condition of every query; None is for superusers alone.
 
-Values are bound by the server, never written into SQL. Days and times are UTC; `end` is not included. Every function
+Values are bound by the server, never written into SQL. Times are UTC; `end` is not included. Every function
 raises TelemetryUnavailable when ClickHouse does not answer.
 """
 
@@ -8,38 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from core.errors import Invalid
 from telemetry.repriced import Repricing, latest
-from telemetry.select import Sums, select, sums
+from telemetry.select import select
 from telemetry.trace import epoch_ms
 
 BEGINNING, END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayModelUsage(Sums):
-    day: date
-    provider: str
-    model: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HourUsage(Sums):
-    hour: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrganizationUsage(Sums):
-    organization_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ByokUsage(Sums):
-    is_byok: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,33 +128,6 @@ class TracePage:
     cursor: str
 
 
-def usage_by_day_and_model(organization_id: str | None, start: date, end: date) -> list[DayModelUsage]:
-    rows = select("usage_by_day_and_model", organization_id, start=start, end=end)
-    return [DayModelUsage(day=r[0], provider=r[1], model=r[2], **sums(r)) for r in rows]
-
-
-def usage_by_hour(organization_id: str | None, start: datetime, end: datetime) -> list[HourUsage]:
-    rows = select("usage_by_hour", organization_id, start=_second(start), end=_second(end))
-    return [HourUsage(hour=r[0], **sums(r)) for r in rows]
-
-
-def usage_by_organization(start: date, end: date) -> list[OrganizationUsage]:
-    """For superusers; the dearest first, 1,000 at most."""
-    rows = select("usage_by_organization", None, start=start, end=end)
-    return [OrganizationUsage(organization_id=r[0], **sums(r)) for r in rows]
-
-
-def byok_split(organization_id: str | None, start: date, end: date) -> list[ByokUsage]:
-    """At most two rows: calls on the installation's own keys, and on the customers'."""
-    rows = select("byok_split", organization_id, start=start, end=end)
-    return [ByokUsage(is_byok=bool(r[0]), **sums(r)) for r in rows]
-
-
-def totals(organization_id: str | None, start: date, end: date) -> Sums:
-    [row] = select("totals", organization_id, start=start, end=end)
-    return Sums(**sums(row))
-
-
 def list_traces(
     organization_id: str | None, filters: TraceFilters | None = None, cursor: str = "", limit: int = 50
 ) -> TracePage:
@@ -239,7 +190,3 @@ def _place(cursor: str) -> tuple[int, str]:
     if not call_id or not at.isascii() or not at.isdigit() or len(at) > 15:
         raise Invalid("This cursor is none of ours: leave it out to begin at the newest trace.")
     return int(at), call_id
-
-
-def _second(at: datetime) -> int:
-    return int(at.timestamp())

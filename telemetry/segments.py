@@ -211,15 +211,13 @@ class Backlog:
     segments: int
     bytes: int
     dead_records: int
-    oldest_age_s: float
 
 
 def backlog(directory: Path) -> Backlog:
     waiting = listed(directory, SEALED, DEAD)
     sizes = [size for path in waiting if (size := size_of(path)) is not None]
-    oldest = int(waiting[0].name.split("-")[0]) / 1000 if waiting else time.time()
     quarantined = len(listed(directory / "dead", SEALED))
-    return Backlog(len(waiting), sum(sizes), quarantined, max(0.0, time.time() - oldest))
+    return Backlog(len(waiting), sum(sizes), quarantined)
 
 
 def size_of(path: Path) -> int | None:

@@ -27,7 +27,7 @@ LIMITS = {
 class Sums:
     """Exact sums over calls. `cost_usd` leaves out the `unpriced_calls`; `estimated_calls` have estimated tokens.
 
-    The fields are columns of the roll-ups; `{sums}` in a file selects them, in this order.
+    The fields are columns of the roll-ups.
     """
 
     calls: int
@@ -67,11 +67,6 @@ class Sums:
 SUM_NAMES = tuple(f.name for f in fields(Sums))
 
 
-def sums(row: Sequence[Any]) -> dict[str, Any]:
-    """The last columns of a row, by name."""
-    return dict(zip(SUM_NAMES, row[-len(SUM_NAMES) :], strict=True))
-
-
 def select(name: str, organization_id: str | None, **params: Any) -> Sequence[Sequence[Any]]:
     if organization_id is not None:
         params["org"] = organization_id
@@ -92,7 +87,6 @@ def _sql(name: str, everyone: bool) -> str:
         "{scope}": "1" if everyone else f"{table}.organization_id = {{org:String}}",
         "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
         "{correction}": ", ".join(f"t.{name}" for name in ("id", *REPRICING_COLUMNS, *PRICE_COLUMNS)),
-        "{sums}": ", ".join(f"sum(u.{name}) AS {name}" for name in SUM_NAMES),
     }
     for constant, value in constants.items():
         text = text.replace(constant, value)

@@ -75,7 +75,7 @@ def forget(credential: Credential) -> None:
 
 def named(entry: Entry, info: ModelInfo) -> ModelInfo:
     """A listed model as this organization sees it."""
-    mode = entry.tool_mode if entry.tool_mode in (NATIVE, CONSTRAINED) else tool_mode_of(entry.credential, info)
+    mode = entry.tool_mode if entry.tool_mode in (NATIVE, CONSTRAINED) else tool_mode_of(info)
     return replace(
         info,
         handle=f"{entry.name}/{info.name}",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers.clients import constrained_guard as guard
 from providers.clients.base import Credential, client_for
-from providers.clients.constrained import is_tiny, probe
+from providers.clients.constrained import is_tiny
 from providers.clients.constrained_prompts import flattened, memory_blocks
 from providers.events import Finished, ModelEvent, TextDelta, ToolCallDelta
 from providers.types import ImagePart, Message, ModelRequest, TextPart, ToolCall, ToolReturn, ToolSpec
@@ -260,24 +260,6 @@ def test_memory_is_read_by_block() -> None:
         "persona": ["I like short answers."],
         "human": ["The user likes tea.", "The user lives in Oslo."],
     }
-
-
-@pytest.mark.parametrize(
-    ("native", "status", "mode"),
-    [(True, 200, "native"), (False, 200, "constrained"), (False, 400, "constrained")],
-)
-def test_a_probe_tells_who_makes_calls_and_who_only_writes_them(
-    fake_server: FakeServer, native: bool, status: int, mode: str
-) -> None:
-    made = {"function": {"name": "get_current_time", "arguments": '{"city": "Lyon"}'}, "index": 0, "id": "c1"}
-    written = json.dumps({"name": "get_current_time", "arguments": {"city": "Lyon"}})
-    delta = {"tool_calls": [made]} if native else {"content": written}
-    chunk = {"model": "m", "choices": [{"delta": delta, "finish_reason": "stop"}]}
-    stream = b"data: " + json.dumps(chunk).encode() + b"\n\ndata: [DONE]\n\n"
-    fake_server.decide = lambda path, body: (
-        Reply(stream=stream) if status == 200 else Reply({"error": {"message": "no tools here"}}, status)
-    )
-    assert probe(client_for(Credential(provider_type="vllm", base_url=fake_server.url)), "m") == mode
 
 
 # ---- the guard

@@ -18,9 +18,9 @@ import orjson
 from providers.catalog import ModelInfo
 from providers.clients import constrained_guard as guard
 from providers.clients import constrained_prompts as prompts
-from providers.clients.base import CONSTRAINED, NATIVE, Client, Credential
+from providers.clients.base import Client, Credential
 from providers.clients.openai_chat import OpenAIChat
-from providers.errors import BadRequest, BadResponse
+from providers.errors import BadResponse
 from providers.events import Finished, ModelEvent, TextDelta, ToolCallDelta
 from providers.types import Message, ModelRequest, TextPart, ToolCall, ToolSpec
 from providers.usage import Usage
@@ -296,30 +296,3 @@ def _parsed(text: str) -> Any:
 def _fact_of(call: ToolCall) -> str:
     arguments = _parsed(call.arguments) or {}
     return next((str(arguments[name]) for name in prompts.data()["fact_fields"] if arguments.get(name)), "it.")
-
-
-_CLOCK = ToolSpec(
-    "get_current_time",
-    "Returns the current time of a city. It is the only way to know the time.",
-    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-)
-
-
-def probe(client: Client, model: str) -> str:
-    """Whether a model makes tool calls of its own: it is asked for what only a tool can tell. Raises ProviderError."""
-    asked = ModelRequest(
-        model=model,
-        messages=(
-            Message("system", (TextPart("Use your tools."),)),
-            Message("user", (TextPart("What time is it in Lyon? Call get_current_time."),)),
-        ),
-        tools=(_CLOCK,),
-        temperature=0.0,
-        max_output_tokens=128,
-    )
-    try:
-        last = list(client.stream(asked))[-1]
-    except BadRequest:
-        return CONSTRAINED
-    native = isinstance(last, Finished) and bool(last.message.tool_calls) and not last.response.get("salvaged")
-    return NATIVE if native else CONSTRAINED
