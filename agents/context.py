@@ -141,7 +141,7 @@ def to_model_message(
         content = _packed(row, to_local(_time(row["created_at"]), timezone))
         return Message("user", content, name=row.get("name"))
     content = tuple(map(to_part, row.get("content") or ()))
-    calls = tuple(ToolCall(c["id"], c["name"], c["arguments"]) for c in row.get("tool_calls") or ())
+    calls = tuple(ToolCall(c["id"], c["name"], c["arguments"], c.get("signature")) for c in row.get("tool_calls") or ())
     if not content and not calls:
         return None
     if role in ("assistant", "approval"):

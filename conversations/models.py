@@ -74,7 +74,8 @@ class Message(OrganizationModel):
 
     content: [{"type": "text", "text": ...} | {"type": "image", "media_type", "data"} | {"type": "reasoning", "text",
     "signature", "id", "encrypted"} | {"type": "redacted_reasoning", "data"}]
-    tool_calls: [{"id", "name", "arguments"}], `arguments` the JSON text as the model wrote it.
+    tool_calls: [{"id", "name", "arguments", "signature"}], `arguments` the JSON text as the model wrote it; `signature`
+    is there where the model signed the call.
     tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}]
     approvals (role approval): what the caller answered, as the wire has it; null in a request for approval.
     stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]}.

@@ -81,7 +81,8 @@ def dated(row: Row) -> Row:
 def answer_to_json(message: ModelMessage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(content, tool_calls) columns of what a model said."""
     content = [from_part(part) for part in message.content]
-    return clean_all(content), clean_all([asdict(call) for call in message.tool_calls])
+    calls = [{name: value for name, value in asdict(call).items() if value is not None} for call in message.tool_calls]
+    return clean_all(content), clean_all(calls)
 
 
 def searchable(content: Sequence[dict[str, Any]], tool_returns: Sequence[dict[str, Any]] = ()) -> str:

@@ -243,7 +243,7 @@ def model_settings(agent: Agent, conversation: Conversation, end_user: str = "")
     """Fields of a ModelRequest: the conversation's settings before the agent's."""
     wire = {**agent.model_settings, **(conversation.model_settings or {})}
     found = request_fields(wire) | {
-        "response_format": agent.response_format or wire.get("response_format"),
+        "response_format": agent.response_format or wire.get("response_format") or wire.get("response_schema"),
         "end_user": end_user or None,
         "cache_key": conversation.pk,
     }
@@ -252,16 +252,25 @@ def model_settings(agent: Agent, conversation: Conversation, end_user: str = "")
 
 def request_fields(wire: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a ModelRequest from the wire's model_settings."""
-    thinking = wire.get("thinking") or {}
     found = {
         "temperature": wire.get("temperature"),
         "max_output_tokens": wire.get("max_output_tokens"),
         "reasoning_effort": (wire.get("reasoning") or {}).get("reasoning_effort") or wire.get("effort"),
-        "thinking_budget": thinking.get("budget_tokens") if thinking.get("type") == "enabled" else None,
+        "thinking_budget": _thinking_budget(wire),
+        "show_thinking": (wire.get("thinking_config") or {}).get("include_thoughts"),
         "parallel_tool_calls": wire.get("parallel_tool_calls", True),
         "timeout_s": settings.MODEL_TIMEOUT_S,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _thinking_budget(wire: Mapping[str, Any]) -> int | None:
+    """Google's settings have a field of their own for it; it holds where it is set."""
+    budget: int | None = (wire.get("thinking_config") or {}).get("thinking_budget")
+    thinking = wire.get("thinking") or {}
+    if budget is None and thinking.get("type") == "enabled":
+        budget = thinking.get("budget_tokens")
+    return budget
 
 
 def _refresh_system(conversation: Conversation, agent: Agent, target: ResolvedModel, history: History) -> bool | None:

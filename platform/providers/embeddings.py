@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 60.0
 BATCH = 256
+SPOKEN = ("openai_chat", "google")  # Google has a door for OpenAI's form beside its own
 _model_lock = threading.Lock()
 
 
@@ -45,7 +46,7 @@ def embed(texts: Sequence[str], *, credential: Credential, model: str) -> Embedd
         return Embedded(vectors=vectors, usage=Usage(input=sum(len(t.encode()) // BYTES_PER_TOKEN + 1 for t in texts)))
     if credential.provider_type == "minilm":
         return _local(texts, credential.base_url or "")
-    if preset_of(credential.provider_type).dialect != "openai_chat":
+    if preset_of(credential.provider_type).dialect not in SPOKEN:
         raise BadRequest(f"Provider type '{credential.provider_type}' has no embedding models.")
     return _remote(texts, credential, model)
 

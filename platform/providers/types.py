@@ -15,6 +15,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
+    """`signature` (Google) must be sent back unchanged."""
+
     text: str
     signature: str | None = None
 
@@ -53,11 +55,15 @@ Part = TextPart | ImagePart | ReasoningPart | RedactedReasoningPart
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """`arguments` is the JSON text as the model wrote it: it may be invalid."""
+    """`arguments` is the JSON text as the model wrote it: it may be invalid.
+
+    `signature` (Google) must be sent back unchanged.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,8 @@ class ModelRequest:
 
     `tool_choice`: "auto", "required", "none", or the name of the one tool that must be called.
     `reasoning_effort`: none|minimal|low|medium|high|xhigh|max; None leaves it to the vendor.
-    `thinking_budget`: tokens; None: no thinking asked for.
+    `thinking_budget`: tokens; None: no thinking asked for; -1: as the model sees fit (Google).
+    `show_thinking`: False where it is to think, but not to show it (Google).
     `timeout_s` bounds the wait for each chunk, the first one included.
     """
 
@@ -115,6 +122,7 @@ class ModelRequest:
     temperature: float | None = None
     reasoning_effort: str | None = None
     thinking_budget: int | None = None
+    show_thinking: bool = True
     response_format: Mapping[str, Any] | None = None
     end_user: str | None = None
     cache_key: str | None = None

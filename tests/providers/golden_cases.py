@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from providers.catalog import preset_of
-from providers.clients import anthropic_wire, openai_chat_wire, openai_responses_wire
+from providers.clients import anthropic_wire, google_wire, openai_chat_wire, openai_responses_wire
 from providers.types import (
     ImagePart,
     Message,
@@ -55,6 +55,20 @@ def history() -> tuple[Message, ...]:
     )
 
 
+def signed() -> tuple[Message, ...]:
+    """What Gemini itself said: signed calls, whose returns came in two messages, and a signed text."""
+    calls = (ToolCall("call.1", "search", '{"q": "x"}', "c2lnLTE="), ToolCall("call.2", "search", "{}"))
+    return (
+        SYSTEM,
+        HELLO,
+        Message("assistant", (ReasoningPart("I should look."), TextPart("Let me see.")), calls),
+        Message("tool", tool_returns=(ToolReturn("call.1", "search", "found"),)),
+        Message("tool", tool_returns=(ToolReturn("call.2", "search", "no", is_error=True),)),
+        Message("assistant", (TextPart("Done.", signature="c2lnLTI="),)),
+        HELLO,
+    )
+
+
 def request(model: str, messages: tuple[Message, ...] = (SYSTEM, HELLO), **more: Any) -> ModelRequest:
     return ModelRequest(model=model, messages=messages, **more)
 
@@ -95,6 +109,21 @@ def cases() -> dict[str, bytes]:
             request("claude-haiku-4-5", tools=TOOLS, tool_choice="search", parallel_tool_calls=False)
         ),
         "anthropic_nothing_but_a_system_prompt": anthropic_wire.body(request("claude-haiku-4-5", (SYSTEM,))),
+        "google_history": google_wire.body(request("gemini-2.5-flash", history(), thinking_budget=-1, **full)),
+        "google_history_of_another_model": google_wire.body(
+            request("gemini-3-flash-preview", history(), reasoning_effort="minimal")
+        ),
+        "google_signed": google_wire.body(request("gemini-3-pro-preview", signed(), reasoning_effort="medium")),
+        "google_forced": google_wire.body(
+            request("gemini-2.5-pro", tools=TOOLS, tool_choice="search", reasoning_effort="none")
+        ),
+        "google_schema": google_wire.body(
+            request("gemini-2.0-flash", response_format=schema, tools=TOOLS, tool_choice="none")
+        ),
+        "google_hidden_thinking": google_wire.body(
+            request("gemini-2.5-flash", tools=TOOLS, tool_choice="required", show_thinking=False, thinking_budget=2000)
+        ),
+        "google_nothing_but_a_system_prompt": google_wire.body(request("gemini-flash-latest", (SYSTEM,))),
     }
 
 

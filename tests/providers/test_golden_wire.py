@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.clients import google_wire
 from providers.clients.anthropic_read import MessagesReader
+from providers.clients.google_read import GeminiReader
 from providers.clients.openai_chat_read import ChatReader
 from providers.clients.openai_responses_read import ResponsesReader
 from providers.clients.reading import Reader
 from providers.clients.salvage import TextGate
 from providers.clients.sse import payloads
 from providers.events import Finished, ModelEvent, ReasoningDelta, RedactedReasoning, TextDelta, ToolCallDelta
-from providers.types import ReasoningPart, RedactedReasoningPart, TextPart, ToolSpec
+from providers.types import ModelRequest, ReasoningPart, RedactedReasoningPart, TextPart, ToolSpec
 from providers.usage import Usage
 from tests.providers.golden_cases import FOLDER, cases, pretty
 
@@ -44,6 +46,8 @@ def test_every_recorded_request_has_a_case() -> None:
 def reader_of(name: str) -> Reader:
     if name.startswith("anthropic"):
         return MessagesReader(400)
+    if name.startswith("google"):
+        return GeminiReader(400)
     if name.startswith("responses"):
         return ResponsesReader(400)
     return ChatReader(OFFERED, 400, hidden_reasoning=False, gate=TextGate(salvage=True))
@@ -81,7 +85,7 @@ def test_the_events_add_up_to_the_message(name: str) -> None:
         assert all(delta.id == call.id and delta.name is None for delta in deltas[1:])
         assert "".join(delta.arguments for delta in deltas) == ("" if call.arguments == "{}" else call.arguments)
     assert len({call.id for call in finished.message.tool_calls}) == len(finished.message.tool_calls)
-    assert finished.response["model"]
+    assert finished.response.get("model") or finished.response["modelVersion"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,6 +113,8 @@ def test_a_stream_reads_the_same_however_the_network_cuts_it(name: str, data: st
         ("chat_hermes_tag_after_text", [SEARCH, INSERT], "I will look. "),
         ("responses_reasoning_and_call", [SEARCH], "Let me see."),
         ("responses_items_only_at_their_end", [SEARCH], "Let me see."),
+        ("google_thinking_and_calls", [SEARCH, ("memory_insert", {})], "Let me see."),
+        ("google_calls_without_ids", [SEARCH, INSERT], ""),
     ],
 )
 def test_calls_are_found_in_every_servers_shape(name: str, made: list[Any], said: str) -> None:
@@ -154,6 +160,20 @@ def test_anthropics_thinking_keeps_its_signature_and_what_is_redacted() -> None:
     assert finished.response["content"][0]["signature"] == "EqQB"
 
 
+def test_googles_signatures_stay_with_the_parts_that_they_came_with() -> None:
+    _, finished = read("google_thinking_and_calls")
+    assert finished.message.content == (ReasoningPart("I should look."), TextPart("Let me see."))
+    assert [call.signature for call in finished.message.tool_calls] == ["c2lnLTE=", None]
+    assert finished.response["candidates"][0]["content"]["parts"][2]["thoughtSignature"] == "c2lnLTE="
+    _, plain = read("google_text_signed_at_its_end")
+    assert plain.message.content == (TextPart("It is noon.", signature="c2lnLTI="),)
+    back = orjson.loads(
+        google_wire.body(ModelRequest(model="gemini-3-pro-preview", messages=(finished.message, plain.message)))
+    )
+    sent = [part.get("thoughtSignature") for part in back["contents"][1]["parts"]]
+    assert sent == [None, "c2lnLTE=", None, "c2lnLTI="]
+
+
 def test_responses_keeps_encrypted_reasoning_by_its_id() -> None:
     _, finished = read("responses_reasoning_and_call")
     assert finished.message.content == (
@@ -177,6 +197,7 @@ def test_responses_keeps_encrypted_reasoning_by_its_id() -> None:
         ),
         ("responses_reasoning_and_call", Usage(input=36, cache_read=64, output=50, reasoning=30)),
         ("chat_qwen_bare_json", Usage(input=100, output=8, estimated=True)),
+        ("google_thinking_and_calls", Usage(input=36, cache_read=64, output=50, reasoning=30)),
     ],
 )
 def test_usage_is_read_from_every_servers_shape(name: str, usage: Usage) -> None:
@@ -190,6 +211,8 @@ def test_usage_is_read_from_every_servers_shape(name: str, usage: Usage) -> None
         ("anthropic_max_tokens_in_a_call", "length"),
         ("responses_incomplete", "length"),
         ("chat_openai_text", "stop"),
+        ("google_text_signed_at_its_end", "stop"),
+        ("google_filtered", "content_filter"),
     ],
 )
 def test_why_an_answer_ended_is_told(name: str, reason: str) -> None:

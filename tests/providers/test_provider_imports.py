@@ -34,6 +34,7 @@ def test_clients_prices_and_embeddings_import_no_django() -> None:
         "clients.openai_chat",
         "clients.openai_responses",
         "clients.anthropic",
+        "clients.google",
         "clients.scripted",
     ]
     found = imported_by("\n".join(f"import providers.{name}" for name in modules))
@@ -43,4 +44,4 @@ def test_clients_prices_and_embeddings_import_no_django() -> None:
 
 def test_no_sdk_is_imported_before_a_client_is_wanted() -> None:
     found = imported_by("import providers.clients.base, providers.pricing, providers.embeddings")
-    assert not found & {"openai", "anthropic", "genai_prices", "onnxruntime", "httpx2"}
+    assert not found & {"openai", "anthropic", "google", "genai_prices", "onnxruntime", "httpx2"}

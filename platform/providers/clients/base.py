@@ -89,6 +89,7 @@ _DIALECTS: dict[str, str] = {
     "openai_chat": "providers.clients.openai_chat:OpenAIChat",
     "openai_responses": "providers.clients.openai_responses:OpenAIResponses",
     "anthropic": "providers.clients.anthropic:AnthropicMessages",
+    "google": "providers.clients.google:GoogleGemini",
     "scripted": "providers.clients.scripted:Scripted",
 }
 _clients: dict[tuple[Credential, str], Client] = {}

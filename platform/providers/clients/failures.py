@@ -25,13 +25,15 @@ from providers.errors import (
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|maximum context|prompt is too long|input (is )?too long|too many tokens"
     r"|maximum prompt length|reduce the length of the (messages|prompt|input)|exceeds the (available|maximum) context"
-    r"|longer than the model.s context",
+    r"|longer than the model.s context|input token count .{0,40}exceeds",
     re.IGNORECASE,
 )
 _CREDITS = re.compile(
     r"insufficient[_ ](quota|balance|credits?|funds)|credit balance|billing|spend limit", re.IGNORECASE
 )
 _FILTER = re.compile(r"content[_ ](filter|policy|management)|responsible ?ai|safety system", re.IGNORECASE)
+_BAD_KEY = re.compile(r"api key (not valid|expired|not found)|api_key_invalid", re.IGNORECASE)
+_DELAY = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 _LOADING = re.compile(r"loading", re.IGNORECASE)
 _MESSAGE_LIMIT = 2000
 
@@ -78,9 +80,26 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def _asked_delay(body: Any) -> float | None:
+    """Seconds from Google's `RetryInfo`, which stands in the body."""
+    try:
+        read = orjson.loads(body) if isinstance(body, (bytes, str)) else body
+    except orjson.JSONDecodeError:
+        return None
+    first = read[0] if isinstance(read, list) and read else read
+    error = first.get("error") if isinstance(first, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        found = _DELAY.fullmatch(str(detail.get("retryDelay"))) if isinstance(detail, dict) else None
+        if found:
+            return float(found[1])
+    return None
+
+
 def _class_of(status: int, words: str) -> type[ProviderError]:
     by_words: tuple[tuple[bool, type[ProviderError]], ...] = (
         (status in (400, 413, 422, 500) and bool(_CONTEXT.search(words)), ContextWindowExceeded),
+        (status == 400 and bool(_BAD_KEY.search(words)), AuthenticationFailed),
         (status in (400, 402, 403, 429) and bool(_CREDITS.search(words)), InsufficientCredits),
         (status in (400, 403) and bool(_FILTER.search(words)), Refused),
         (status >= 500 and "--jinja" in words, BadRequest),
@@ -107,6 +126,10 @@ def failure(status: int, body: Any, headers: Mapping[str, str], secret: str) -> 
     if status == 503 and wait is None and _LOADING.search(message):
         wait = 1.0
     text = scrub(message, secret) or f"The provider answered with status {status}."
+    if wait is None and (asked := _asked_delay(body)) is not None:
+        wait = asked
+        if status == 429:  # Google words a limit as an exceeded quota, and points to billing; it says when to come back
+            return RateLimited(text, retry_after=wait, upstream_status=status)
     return _class_of(status, f"{kind} {message}")(text, retry_after=wait, upstream_status=status)
 
 

@@ -37,7 +37,7 @@ class SdkErrors(Protocol):
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """One for all clients: reading the certificate authorities takes 20 ms and a megabyte."""
     return httpx2.create_ssl_context()
 
@@ -45,7 +45,7 @@ def _tls() -> ssl.SSLContext:
 def http_client(*, public_only: bool = False) -> httpx2.Client:
     """Redirects are not followed: a key must not travel to where the operator did not point."""
     client = httpx2.Client(
-        verify=_tls(), limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False
+        verify=tls(), limits=LIMITS, timeout=httpx2.Timeout(60.0, connect=CONNECT_S), follow_redirects=False
     )
     return guard(client) if public_only else client
 

@@ -1,0 +1,168 @@
+"""Google's Gemini, by generateContent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+from google.genai import Client as Sdk
+from google.genai.errors import APIError
+from google.genai.types import HttpOptions
+
+from providers.catalog import ModelInfo, describe, is_chat_model, preset_of
+from providers.clients import google_wire
+from providers.clients.base import Credential
+from providers.clients.google_read import GeminiReader
+from providers.clients.reading import said
+from providers.clients.transport import LastBody, Transport, http_client, tls
+from providers.errors import AuthenticationFailed
+from providers.events import ModelEvent
+from providers.types import ModelRequest
+
+LIST_TIMEOUT_S = 15.0
+MOST_PAGES = 10
+VERSION = "v1beta"
+
+
+class Unreachable(Exception):
+    """No answer; the cause says why."""
+
+
+class TimedOut(Exception):
+    """No answer in time."""
+
+
+class _Errors:
+    """What the SDK raises, and what it leaves to its HTTP client, by the names of the other SDKs."""
+
+    APIStatusError: type[Any] = APIError
+    APITimeoutError: type[Exception] = TimedOut
+    APIConnectionError: type[Exception] = Unreachable
+
+
+def normalized(base_url: str) -> str:
+    """A base URL as a person may give it, as the SDK wants it: also that of the OpenAI-compatible door."""
+    url = base_url.strip().rstrip("/").removesuffix("/openai").removesuffix("/models")
+    url = url.removesuffix(f"/{VERSION}").rstrip("/")
+    return url if "://" in url else f"https://{url}"
+
+
+class Pipe:
+    """Google's SDK with the two methods that a Transport calls: its address and headers, our bytes."""
+
+    def __init__(self, credential: Credential) -> None:
+        """Nothing of this process's environment is added to a tenant's calls: whatever the SDK would read is given."""
+        self._http = http_client(public_only=credential.public_only)
+        base_url = credential.base_url or preset_of(credential.provider_type).base_url or ""
+        options = HttpOptions(
+            base_url=normalized(base_url),
+            api_version=credential.api_version or VERSION,
+            headers=dict(credential.headers),
+            httpx_client=self._http,
+            async_client_args={"verify": tls(), "ssl": tls()},
+        )
+        self._sdk = Sdk(vertexai=False, api_key=credential.api_key or "none", http_options=options)
+        try:
+            built = self._sdk._api_client._build_request("get", "models", {})
+        except ValueError as error:
+            self._http.close()
+            raise AuthenticationFailed(f"This key cannot be used here: {error}") from None
+        self.base_url = built.url.removesuffix("/models")
+        self._headers = dict(built.headers)
+
+    def post(
+        self, path: str, *, content: bytes, options: Mapping[str, Any], cast_to: type, stream: bool = False
+    ) -> httpx2.Response:
+        return self._sent("POST", path, options, content, stream=stream)
+
+    def get(self, path: str, *, options: Mapping[str, Any], cast_to: type) -> httpx2.Response:
+        return self._sent("GET", path, options, None, stream=False)
+
+    def _sent(
+        self, method: str, path: str, options: Mapping[str, Any], content: bytes | None, *, stream: bool
+    ) -> httpx2.Response:
+        headers = {**self._headers, **options["headers"]}
+        try:
+            request = self._http.build_request(
+                method, self.base_url + path, content=content, headers=headers, timeout=options["timeout"]
+            )
+            response = self._http.send(request, stream=stream)
+            if response.status_code != httpx2.codes.OK:
+                response.read()
+        except UnicodeError:
+            raise Unreachable from None
+        except httpx2.TimeoutException as error:
+            raise TimedOut from error
+        except httpx2.HTTPError as error:
+            raise Unreachable from error
+        try:
+            APIError.raise_for_response(response)
+        except APIError:
+            response.close()
+            raise
+        return response
+
+    def close(self) -> None:
+        self._sdk.close()
+        self._http.close()
+
+
+class GoogleGemini:
+    """One credential."""
+
+    dialect = google_wire.DIALECT
+
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
+        self.transport = Transport(Pipe(credential), _Errors(), credential.api_key)
+        self._last = LastBody()
+
+    def request_body(self, request: ModelRequest) -> bytes:
+        if self._last.request is request:
+            return self._last.body
+        return self._last.keep(request, google_wire.body(request))
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        body = self.request_body(request)
+        path = f"/models/{quote(request.model, safe='')}:streamGenerateContent?alt=sse"
+        answer = self.transport.stream(path, body, request.timeout_s)
+        yield from said(GeminiReader(len(body)), answer, self._credential.api_key)
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def list_models(self) -> list[ModelInfo]:
+        found: list[ModelInfo] = []
+        page = ""
+        for _ in range(MOST_PAGES):
+            raw = self.transport.get(f"/models?pageSize=1000{page}", LIST_TIMEOUT_S)
+            found += [self._info(row) for row in raw.get("models") or () if _is_wanted(row)]
+            if not raw.get("nextPageToken"):
+                break
+            page = f"&pageToken={quote(raw['nextPageToken'], safe='')}"
+        return found
+
+    def _info(self, row: dict[str, Any]) -> ModelInfo:
+        info = describe(
+            self._credential.provider_type,
+            _name(row),
+            context=row.get("inputTokenLimit"),
+            display_name=row.get("displayName") or "",
+        )
+        if info.kind == "embedding":
+            return info
+        return replace(info, max_output_tokens=row.get("outputTokenLimit") or info.max_output_tokens)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row.get("name") or "").removeprefix("models/")
+
+
+def _is_wanted(row: Mapping[str, Any]) -> bool:
+    """What can be asked for text or vectors; a list that does not say is taken at its word."""
+    methods = row.get("supportedGenerationMethods")
+    known = methods is None or "generateContent" in methods or "embedContent" in methods
+    return known and bool(_name(row)) and is_chat_model(_name(row))
