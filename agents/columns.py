@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 
 from accounts.access import Caller
-from agents import access
+from agents import access, failover
 from agents.models import Agent
 from agents.prompts import default_system
 from agents.schemas.agents import CreateAgent, UpdateAgent
@@ -50,7 +50,7 @@ def new_columns(caller: Caller, data: CreateAgent, tool_names: Sequence[str]) ->
         "agent_type": data.agent_type,
         "system": default_system(data.agent_type) if data.system is None else data.system,
         "model": target.info.handle,
-        "model_settings": _settings(data),
+        "model_settings": _settings(caller, data),
         "context_window_limit": data.context_window_limit or (data.llm_config and data.llm_config.context_window),
         "embedding": _embedding(caller, data) or settings.DEFAULT_EMBEDDING or None,
         "compaction_settings": _compaction(data),
@@ -88,7 +88,7 @@ def _changed_model(caller: Caller, agent: Agent, data: UpdateAgent) -> dict[str,
         changes |= {"model": target.info.handle} if target else {}
     if data.llm_config and data.llm_config.context_window:
         changes["context_window_limit"] = data.llm_config.context_window
-    if settings_sent := _settings(data):
+    if settings_sent := _settings(caller, data):
         changes["model_settings"] = _merged(agent.model_settings, settings_sent)
     if handle := _embedding(caller, data):
         changes["embedding"] = handle
@@ -115,9 +115,10 @@ def _embedding(caller: Caller, data: CreateAgent | UpdateAgent) -> str | None:
     return target.info.handle
 
 
-def _settings(data: CreateAgent | UpdateAgent) -> dict[str, Any]:
+def _settings(caller: Caller, data: CreateAgent | UpdateAgent) -> dict[str, Any]:
     """What was set of the model's settings, the deprecated spellings included."""
     found = data.model_settings.sparse() if data.model_settings else {}
+    failover.check(caller.organization_id, found, caller.project_id or "")
     old = data.llm_config
     spelled: dict[str, Any] = {
         "max_output_tokens": data.max_tokens or (old and old.max_tokens),

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ import orjson
 from django.conf import settings
 
 from agents import ledger, spending
+from agents.failover import StandBy
 from agents.ledger import LISTED_TERMS, UNBILLED, price_call
 from agents.spending import CostOf, Held
 from core.db import release_connection
@@ -25,7 +26,7 @@ from providers import embeddings, pricing, usage_extract
 from providers.clients.base import client_for
 from providers.errors import ProviderError
 from providers.events import Finished, ModelEvent
-from providers.resolve import ResolvedModel, note_use, resolve, stand_in
+from providers.resolve import Asker, ResolvedModel, note_use, resolve, stand_in
 from providers.types import ModelRequest
 from providers.usage import Usage
 from providers.use import note_stand_in
@@ -81,16 +82,26 @@ class Outcome:
 
 
 class ModelCall:
-    """One wanted answer of a model, with as many attempts as it takes."""
+    """One wanted answer of a model, with as many attempts as it takes.
+
+    `fallbacks`: handles of the models that are asked, in this order, when `target` is overloaded, limited or out.
+    """
 
     def __init__(
-        self, target: ResolvedModel, request: ModelRequest, context: CallContext, abandoned: Callable[[], bool] = bool
+        self,
+        target: ResolvedModel,
+        request: ModelRequest,
+        context: CallContext,
+        abandoned: Callable[[], bool] = bool,
+        fallbacks: Sequence[str] = (),
     ) -> None:
         self.target = target
         self.request = request
         self.context = context
         self.outcome = Outcome()
         self._abandoned = abandoned
+        asker = Asker(context.organization_id, context.project_id, context.identity_id)
+        self._stand_by = StandBy(asker, fallbacks)
         self._estimated = 0
         self._at = now()
         self._held = Held()
@@ -111,10 +122,18 @@ class ModelCall:
                 if error.retryable and tries < settings.MODEL_MAX_ATTEMPTS:
                     self._wait(tries, error.retry_after)
                     continue
-                other = next_key(self.target, error)
+                other = next_key(self.target, error) or self._next_model(error)
                 if other is None:
                     raise
                 self.target, tries = other, 0
+
+    def _next_model(self, error: ProviderError) -> ResolvedModel | None:
+        other = self._stand_by.after(self.target, error)
+        if other is not None:
+            wanted, most = self.request.max_output_tokens, other.info.max_output_tokens
+            fitting = min(wanted, most) if wanted and most else wanted
+            self.request = replace(self.request, model=other.model, max_output_tokens=fitting)
+        return other
 
     def _attempt(self, attempt: int) -> Iterator[ModelEvent]:
         client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.access import Caller
+from agents import failover
 from agents.models import Agent
 from budgets.models import Stop
 from conversations import approvals, doorbell, gates
@@ -243,8 +244,10 @@ class NewConversation:
 
 @transaction.atomic
 def create_conversation(caller: Caller, agent: Agent, new: NewConversation) -> Conversation:
+    project_id = caller.project_id or agent.project_id or ""
     if new.model:
-        resolve(agent.organization_id, new.model, caller.project_id or agent.project_id or "")
+        resolve(agent.organization_id, new.model, project_id)
+    failover.check(agent.organization_id, new.model_settings, project_id)
     conversation = Conversation.objects.create(
         organization_id=agent.organization_id,
         agent=agent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.access import Caller
+from agents import failover
 from conversations.actions import cancel_run
 from conversations.models import ACTIVE, Conversation, Run, RunStatus, Step
 from core.errors import Conflict
@@ -17,8 +18,11 @@ def update_conversation(caller: Caller, conversation: Conversation, changes: dic
     fields = {name: value for name, value in changes.items() if name != "archived"}
     if changes.get("archived") is not None:
         fields["archived_at"] = (conversation.archived_at or now()) if changes["archived"] else None
-    if fields.get("model"):
-        resolve(conversation.organization_id, fields["model"], caller.project_id or conversation.agent.project_id or "")
+    if fields.get("model") or fields.get("model_settings"):
+        project_id = caller.project_id or conversation.agent.project_id or ""
+        failover.check(conversation.organization_id, fields.get("model_settings"), project_id)
+        if fields.get("model"):
+            resolve(conversation.organization_id, fields["model"], project_id)
     if "model" in fields:
         fields["compiled_version"] = 0  # the system prompt may differ by provider: the next step compiles it anew
     fields |= {"updated_at": now(), "last_updated_by_id": caller.user_id}

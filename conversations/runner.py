@@ -23,7 +23,7 @@ from conversations.events import delta, publish, publish_later, statistics
 from conversations.failures import StepFailed
 from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
-from conversations.turn import Work, call_context, offer_of, tool_context
+from conversations.turn import Work, call_context, fallbacks, offer_of, tool_context
 from core.db import release_connection
 from core.errors import AppError, BadInput
 from providers.errors import ContextWindowExceeded, ProviderError
@@ -127,7 +127,11 @@ def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCal
     run = work.run
     request = loop.request_of(work.turn, work.target.model)
     call = ModelCall(
-        work.target, request, call_context(work, "agent_step"), lambda: held.lost.is_set() or writer.fenced
+        work.target,
+        request,
+        call_context(work, "agent_step"),
+        lambda: held.lost.is_set() or writer.fenced,
+        fallbacks(work.agent, work.conversation),
     )
     publish_later(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
     thinking = loop.think(work.turn, request.parallel_tool_calls, call.events())
@@ -135,7 +139,7 @@ def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCal
         while True:
             writer.delta(delta(next(thinking)))
     except StopIteration as end:
-        work.target = call.target  # another key may have stood in
+        work.target = call.target  # another key or model may have stood in
         return end.value, call
     except ProviderError as error:
         work.target = call.target

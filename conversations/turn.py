@@ -250,6 +250,12 @@ def model_settings(agent: Agent, conversation: Conversation, end_user: str = "")
     return {name: value for name, value in found.items() if value is not None}
 
 
+def fallbacks(agent: Agent, conversation: Conversation) -> tuple[str, ...]:
+    """Handles of the models that stand by: the conversation's list before the agent's."""
+    wire = {**agent.model_settings, **(conversation.model_settings or {})}
+    return tuple(wire.get("fallback_models") or ())
+
+
 def request_fields(wire: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of a ModelRequest from the wire's model_settings."""
     found = {

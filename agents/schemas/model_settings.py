@@ -81,6 +81,12 @@ class ModelSettings(Wire):
     effort: Effort | None = None
     strict: bool | None = None
     tool_call_parser: str | None = None
+    fallback_models: list[str] | None = Field(
+        default=None,
+        max_length=5,
+        description="Handles of the models that are asked, in this order, while the agent's own is overloaded, "
+        "rate limited or out. An extension of this server.",
+    )
 
     def sparse(self) -> dict[str, Any]:
         """What is stored: only what was set."""
@@ -122,4 +128,6 @@ def complete(stored: Mapping[str, Any], info: ModelInfo) -> dict[str, Any]:
     }
     for name in _OWN_FIELDS.get(kind, ("response_format",)):
         shown[name] = stored.get(name, _DEFAULTS.get(name))
+    if stored.get("fallback_models"):
+        shown["fallback_models"] = stored["fallback_models"]
     return shown

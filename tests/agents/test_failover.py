@@ -1,0 +1,125 @@
+"""When an agent's model is out, the next of its list is asked: once it is sure that nothing was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agents.model_calls import ModelCall
+from conversations.models import RunStatus
+from providers.clients import base
+from providers.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    ConnectionFailed,
+    ContextWindowExceeded,
+    Overloaded,
+    ProviderError,
+    RateLimited,
+    StreamInterrupted,
+    Timeout,
+)
+from providers.events import TextDelta
+from providers.types import Message, ModelRequest, TextPart
+from tests.agents.test_model_calls import CREDENTIAL, Asking, Double, fails
+from tests.support.api import Api, Tenant
+from tests.support.factories import HANDLE
+from tests.support.turns import thinker, traces, turn
+
+ASKED = ModelRequest(
+    model="gpt-4o-mini", messages=(Message("user", (TextPart("[[say from the next]]"),)),), max_output_tokens=9
+)
+DOWN = {"name": "down", "provider_type": "openai_compatible", "base_url": "http://127.0.0.1:1/v1"}
+
+
+@pytest.fixture
+def client(parts: object, settings: Any) -> Iterator[Double]:
+    settings.MODEL_MAX_ATTEMPTS = 1
+    double = Double()
+    base._clients[(CREDENTIAL, base.NATIVE)] = double
+    yield double
+    del base._clients[(CREDENTIAL, base.NATIVE)]
+
+
+def answer(call: ModelCall) -> str:
+    return "".join(event.text for event in call.events() if isinstance(event, TextDelta))
+
+
+def told(asking: Asking) -> list[tuple[Any, ...]]:
+    return [(row["attempt"], row["provider"], row["model"], row["error_type"]) for row in asking.traces()]
+
+
+@pytest.mark.parametrize("failure", [Overloaded("Full."), RateLimited("Slow."), Timeout("Late."), ConnectionFailed("")])
+def test_the_next_model_answers_and_each_attempt_is_written_down(
+    client: Double, tenant: Tenant, failure: ProviderError
+) -> None:
+    asking = Asking(tenant)
+    client.attempts = [fails(failure)]
+    call = ModelCall(asking.target, ASKED, asking.context, fallbacks=("nobody/x", HANDLE))
+    assert answer(call) == "from the next"
+    first, last = told(asking)
+    assert first == (1, "openai", "gpt-4o-mini", failure.error_type)
+    assert (last[1], last[3]) == ("scripted", "")
+    assert call.target.credential.provider_type == "scripted"
+    assert call.outcome.call_id == asking.traces()[-1]["id"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "shown"),
+    [
+        (AuthenticationFailed("No."), ()),
+        (BadRequest("What?"), ()),
+        (ContextWindowExceeded("Too long."), ()),
+        (StreamInterrupted("Broke."), ("Hel",)),
+    ],
+)
+def test_what_another_model_would_not_mend_or_was_begun_to_be_shown_is_not_asked_again(
+    client: Double, tenant: Tenant, failure: ProviderError, shown: tuple[str, ...]
+) -> None:
+    asking = Asking(tenant)
+    client.attempts = [fails(failure, *shown)]
+    with pytest.raises(type(failure)):
+        answer(ModelCall(asking.target, ASKED, asking.context, fallbacks=(HANDLE,)))
+    assert len(told(asking)) == 1
+
+
+def test_a_smaller_model_is_asked_for_less_and_at_the_end_of_the_list_the_failure_is_told(
+    client: Double, tenant: Tenant, settings: Any
+) -> None:
+    settings.BASE_PROVIDERS = [*settings.BASE_PROVIDERS, DOWN]
+    asking = Asking(tenant)
+    client.attempts = [fails(Overloaded("Full."))]
+    asked = replace(ASKED, max_output_tokens=9_000)
+    call = ModelCall(asking.target, asked, asking.context, fallbacks=("down/gpt-3.5-turbo",))
+    with pytest.raises(ConnectionFailed):
+        answer(call)
+    assert (call.request.model, call.request.max_output_tokens) == ("gpt-3.5-turbo", 4_096)
+    assert len(told(asking)) == 2
+
+
+def test_a_turn_is_answered_by_the_models_that_stand_by(tenant: Tenant, settings: Any, parts: object) -> None:
+    settings.MODEL_MAX_ATTEMPTS = 1
+    settings.BASE_PROVIDERS = [*settings.BASE_PROVIDERS, DOWN]
+    conversation = thinker(tenant, model="down/big", model_settings={"fallback_models": ["down/small", HANDLE]})
+    run = turn(tenant, conversation, "[[say still here]]")
+    assert run.status == RunStatus.COMPLETED
+    found = [(row["attempt"], row["provider_name"], row["is_error"]) for row in traces(run)]
+    assert found == [(1, "down", 1), (2, "down", 1), (3, "scripted", 0)]
+    assert run.steps.get().model_handle == HANDLE
+
+
+def test_the_list_is_kept_shown_and_checked_when_it_is_set(api: Api) -> None:
+    agent = api.post("/agents/", {"model": HANDLE, "model_settings": {"fallback_models": [HANDLE]}}).ok()
+    assert agent["model_settings"]["fallback_models"] == [HANDLE]
+    wrong = {"model_settings": {"fallback_models": ["nobody/x"]}}
+    path = f"/agents/{agent['id']}"
+    assert api.patch(path, wrong).status == 400
+    assert api.patch(path, {"model_settings": {"fallback_models": [HANDLE] * 6}}).status == 422
+    conversation = api.post(f"/conversations/?agent_id={agent['id']}", {}).ok()
+    assert api.patch(f"/conversations/{conversation['id']}", wrong).status == 400
+    assert api.post(f"/conversations/?agent_id={agent['id']}", wrong).status == 400
+    cleared = api.patch(path, {"model_settings": {"fallback_models": []}}).ok()
+    assert "fallback_models" not in cleared["model_settings"]
