@@ -27,6 +27,7 @@ READS_ENVIRONMENT = {
     "manage.py": "names the settings module, as Django's own manage.py does",
     "platform/config/asgi.py": "names the settings module for servers that start here",
     "platform/config/celery.py": "names the settings module for `celery -A config`",
+    "agents/sandbox/guest.py": "a tool's own process, which is given the tool's variables and no others",
 }
 PRINTS = {
     "platform/stack/terminal.py": "it is the terminal",

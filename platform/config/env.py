@@ -92,6 +92,12 @@ class Env(BaseSettings):
     otlp_headers: SecretStr = Field(default=SecretStr(""), description="Comma list of name=value, percent-encoded.")
     otlp_content: bool = False
 
+    sandbox_backend: str = "agents.sandbox.local.LocalSandbox"
+    sandbox_allow_unisolated: bool = Field(default=False, description="Run tools where nothing can wall them in.")
+    sandbox_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    sandbox_memory_mb: int = Field(default=512, ge=64)
+    sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
+
     email_url: str = ""
     email_from: str = "perennial@localhost"
     alert_private_addresses: bool = False

@@ -206,6 +206,20 @@ def provider() -> Finding:
     return good(", ".join(names) or f"{own} keys of organizations")
 
 
+def sandbox() -> Finding:
+    """A process is walled in, to see whether it can be."""
+    from agents.sandbox.configured import sandbox as configured
+
+    found = configured().isolation()
+    if found.isolated:
+        return good(f"custom tools are isolated: {', '.join(found.held)}")
+    if settings.SANDBOX_ALLOW_UNISOLATED:
+        return bad(
+            f"custom tools run UNISOLATED ({found.problem}), because SANDBOX_ALLOW_UNISOLATED is set", found.mend
+        )
+    return bad(f"custom tools are refused: {found.problem}", found.mend)
+
+
 def disk() -> Finding:
     folder = settings.DATA_DIR
     free = shutil.disk_usage(folder if folder.exists() else folder.parent).free >> 20
@@ -229,5 +243,6 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "worker": worker,
     "keys": keys,
     "provider": provider,
+    "sandbox": sandbox,
     "disk": disk,
 }

@@ -1,0 +1,78 @@
+"""What a sandbox is asked and what it answers; another back end has these two methods, and is named by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Kind = Literal[
+    "exception",  # the tool raised, or its source does not compile
+    "timeout",
+    "crashed",  # its process ended without an answer
+    "output",  # it printed without end
+    "bad_return",  # no JSON, or too much of it
+    "requirements",  # they cannot be installed
+    "unavailable",  # this machine cannot isolate it, or the sandbox cannot start
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one call may use. Memory and files are per process; `scratch_mb` is all that it can keep on disk."""
+
+    wall_s: float = 60.0
+    cpu_s: int = 30
+    memory_mb: int = 512
+    file_mb: int = 32
+    scratch_mb: int = 64
+    open_files: int = 128
+    processes: int = 16
+    output_chars: int = 20_000
+    return_bytes: int = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """Run `function` of `source` (its last one, where none is named). `requirements`: `name` or `name==version`."""
+
+    source: str
+    function: str | None = None
+    args: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`message` and `traceback` are for the model."""
+
+    kind: Kind
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    value: Any = None
+    failure: Failure | None = None
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What holds on this machine. `held`: each means by its name; `problem`: why it is not isolated, with the mend."""
+
+    isolated: bool
+    held: tuple[str, ...] = ()
+    problem: str = ""
+    mend: str = ""
+
+
+class Sandbox(Protocol):
+    def run(self, call: Call) -> Outcome:
+        """Never raises for what the tool does."""
+        ...
+
+    def isolation(self) -> Isolation: ...

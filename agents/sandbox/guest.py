@@ -1,0 +1,194 @@
+"""The process that a tool gets: it builds its walls, says that it is ready, waits for one call, and ends.
+
+Two processes: the outer one holds nothing but the inner one's life, and ends it when standard input ends; the inner one
+is the first of its process namespace, so that with it everything dies that it has started.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import linecache
+import os
+import select
+import signal
+import site
+import sys
+import traceback
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from agents.sandbox import confine
+
+FILE = "<tool>"
+TRACEBACK_CHARS = 2000
+WARM = ("collections", "datetime", "math", "re", "typing")  # what most tools want and is cheap
+
+
+def main() -> None:
+    """Standard input: one line of JSON that says how to confine; then nothing, until it ends."""
+    setup = json.loads(_read_line(0))
+    request, result = setup["request_fd"], setup["result_fd"]
+    try:
+        if setup["isolated"]:
+            confine.unshare()
+        inner = os.fork()
+        if not inner:
+            _inner(setup, request, result)
+    except OSError as error:
+        _say(result, {"unavailable": str(error)})
+        os._exit(1)
+    for descriptor in (request, result, 1, 2):
+        os.close(descriptor)
+    os._exit(_wait(inner, setup["limits"]["cpu_s"]))
+
+
+def _inner(setup: dict[str, Any], request: int, result: int) -> None:
+    os.setsid()
+    try:
+        _enter(setup)
+    except OSError as error:
+        _say(result, {"unavailable": str(error)})
+        os._exit(1)
+    _say(result, {"ready": True})
+    _say(result, _answer(_read_all(request), setup["limits"]["return_bytes"]))
+    os._exit(0)
+
+
+def _enter(setup: dict[str, Any]) -> None:
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    for name in WARM:
+        importlib.import_module(name)
+    if setup["isolated"]:
+        confine.build_root(setup["root"], setup["folders"], setup["limits"]["scratch_mb"])
+    else:
+        os.chdir(setup["root"])
+    sys.path[:] = [path for path in sys.path if path != setup["project"]]
+    confine.limit(setup["limits"], isolated=setup["isolated"])
+    confine.give_up_rights(isolated=setup["isolated"])
+    if setup["site"]:
+        site.addsitedir(setup["site"])  # last: a package may run code here
+
+
+def _wait(inner: int, cpu_s: int) -> int:
+    """Until the inner process ends, or the server ends it or itself. The exit code tells how it ended."""
+    watched = os.pidfd_open(inner)
+    readable, _, _ = select.select([watched, 0], [], [])
+    if watched not in readable:
+        os.kill(inner, signal.SIGKILL)
+        with suppress(OSError):  # it has not made its group yet
+            os.killpg(inner, signal.SIGKILL)
+    _, status, used = os.wait4(inner, 0)
+    if os.WIFSIGNALED(status) and used.ru_utime + used.ru_stime > 0.9 * cpu_s:
+        return 128 + signal.SIGXCPU  # the first process of a namespace gets no SIGXCPU, it is killed at once
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _answer(request: bytes, most: int) -> dict[str, Any]:
+    if not request:
+        os._exit(0)  # nobody needs this one any more
+    call = json.loads(request)
+    try:
+        os.environ.clear()
+        os.environ.update({"HOME": os.getcwd(), "TMPDIR": os.getcwd(), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+        os.environ.update(call["variables"])
+        value = _call(call)
+    except BaseException as error:  # whatever a tool raises, SystemExit included, is told to the model
+        return {"failure": {"kind": "exception", "message": _short(error), "traceback": _traceback(error)}}
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # the tool may have closed it or put anything in its place
+                stream.flush()
+    return _encoded(value, most)
+
+
+def _call(call: dict[str, Any]) -> Any:
+    source = call["source"]
+    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+    module = types.ModuleType("tool")
+    sys.modules["tool"] = module
+    exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 -- it is what this is for
+    value = _function(module, call["function"])(**call["args"])
+    if isinstance(value, types.CoroutineType):
+        return importlib.import_module("asyncio").run(value)  # late: it would double what starting a guest costs
+    return value
+
+
+def _function(module: types.ModuleType, name: str | None) -> Callable[..., Any]:
+    own = [f for f in vars(module).values() if isinstance(f, types.FunctionType) and f.__code__.co_filename == FILE]
+    if name is None and own:
+        return own[-1]
+    found = vars(module).get(name or "")
+    if not callable(found):
+        names = ", ".join(f.__name__ for f in own) or "none"
+        raise NameError(f"the source defines no function {name or ''!r}; it has: {names}")
+    return found
+
+
+def _encoded(value: Any, most: int) -> dict[str, Any]:
+    try:
+        text = json.dumps(value, default=_plain, allow_nan=False)
+    except BaseException as error:  # the value's own methods ran: anything can come of it
+        return _bad(f"the return value cannot be written as JSON: {_short(error)}")
+    if len(text) > most:
+        return _bad(f"the return value has {len(text)} bytes of JSON; at most {most} are taken")
+    return {"value": json.loads(text)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    for name in ("model_dump", "_asdict", "isoformat"):
+        if callable(getattr(value, name, None)):
+            return getattr(value, name)()
+    return dict(vars(value)) if hasattr(value, "__dataclass_fields__") else str(value)
+
+
+def _bad(message: str) -> dict[str, Any]:
+    return {"failure": {"kind": "bad_return", "message": message, "traceback": ""}}
+
+
+def _short(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"[:TRACEBACK_CHARS]
+    except Exception:  # an error whose text raises
+        return type(error).__name__
+
+
+def _traceback(error: BaseException) -> str:
+    """The tool's own frames; the end of it, where it is long."""
+    try:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        lines = traceback.format_list(frames) + traceback.format_exception_only(error)
+        return "".join(lines)[-TRACEBACK_CHARS:]
+    except BaseException:  # a traceback that takes more memory than is left: the message alone is told
+        return ""
+
+
+def _say(descriptor: int, message: dict[str, Any]) -> None:
+    data = io.BytesIO(json.dumps(message).encode() + b"\n")
+    while chunk := data.read(65536):
+        while chunk:
+            chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _read_line(descriptor: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        got = os.read(descriptor, 1)
+        if not got:
+            break
+        line += got
+    return line
+
+
+def _read_all(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
