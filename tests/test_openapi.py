@@ -47,6 +47,7 @@ get /v1/blocks/{block_id}/agents
 get /v1/tools/
 get /v1/tools/count
 get /v1/tools/{tool_id}
+post /v1/tools/run
 get /v1/tags/
 """.strip().splitlines()
 

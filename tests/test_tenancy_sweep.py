@@ -41,6 +41,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/agents/{agent_id}/messages/stream": SEND,
     "post /v1/agents/{agent_id}/messages/async": SEND,
     "post /v1/conversations/{conversation_id}/messages": SEND,
+    "post /v1/tools/run": {"source_code": "def one():\n    return 1\n", "args": {}},
     "patch /v1/steps/{step_id}/feedback": {"feedback": "positive"},
 }
 QUERIES: dict[str, dict[str, str]] = {"get /v1/agents/{agent_id}/archival-memory/search": {"query": "x"}}

@@ -76,3 +76,18 @@ class ToolQuery(ToolFilters, Page):
 
 class AgentToolPage(Page):
     limit: Annotated[int, Field(ge=1, le=1000)] | None = 10
+
+
+class PipRequirement(Wire):
+    name: Annotated[str, Field(max_length=200)]
+    version: Annotated[str, Field(max_length=60)] | None = None
+
+
+class ToolRunFromSource(Wire):
+    source_code: Annotated[str, Field(max_length=500_000)]
+    args: dict[str, Any]
+    env_vars: dict[str, str] = Field(default_factory=dict)
+    name: Annotated[str, Field(max_length=100)] | None = None
+    source_type: str | None = None
+    pip_requirements: list[PipRequirement] | None = None
+    npm_requirements: list[dict[str, Any]] | None = None

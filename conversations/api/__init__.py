@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Router
 
-from conversations.api import context, conversations, lists, messages, runs, steps
+from conversations.api import context, conversations, lists, messages, runs, steps, tool_runs
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", messages.agents_router),
@@ -13,5 +13,6 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/messages", lists.messages_router),
     ("/runs", runs.router),
     ("/steps", steps.router),
+    ("/tools", tool_runs.router),
     ("/telemetry", steps.telemetry_router),
 )

@@ -12,11 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from agents.sandbox.base import Outcome
 from agents.schemas.base import ConversationId, Wire
+from agents.tools.execute import DEFAULT_LIMIT, limit_return
+from agents.tools.source_runs import printed, told
 from conversations.schemas.base import ConversationRef, LongPage, MessageType
 from conversations.wire import View
+from core.ids import new_id
 from core.pagination import Cursor, Order
+from core.time import now
 
+OUTSIDE = "none"  # the id of a call that no model made
 Name = Annotated[str, Field(max_length=200)]
 
 
@@ -102,6 +108,18 @@ class ToolReturnMessage(_Message):
     stdout: list[str] | None = None
     stderr: list[str] | None = None
     tool_returns: list[ToolReturnOut]
+
+
+def tool_run_out(outcome: Outcome) -> ToolReturnMessage:
+    """Of a tool that was run outside any conversation."""
+    at, text = now(), limit_return(told(outcome), DEFAULT_LIMIT)
+    out, err = printed(outcome)
+    status: Literal["success", "error"] = "error" if outcome.failure else "success"
+    one = ToolReturnOut(tool_return=text, status=status, tool_call_id=OUTSIDE, stdout=out, stderr=err)
+    shared = one.model_dump(exclude={"type"})
+    return ToolReturnMessage(
+        id=new_id("message"), date=at, message_type="tool_return_message", tool_returns=[one], **shared
+    )
 
 
 class ApprovalRequestMessage(_Message):

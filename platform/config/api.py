@@ -159,6 +159,6 @@ def _ask_parts() -> None:
         raise Unavailable("The database does not answer.") from error
 
 
-# Each room lists its routers as (prefix, router); the rooms above add theirs here.
-for prefix, router in (*AGENT_ROUTERS, *CONVERSATION_ROUTERS):
+# Each room lists its routers as (prefix, router). /tools/run of the upper one must come before /tools/{tool_id}.
+for prefix, router in (*CONVERSATION_ROUTERS, *AGENT_ROUTERS):
     api.add_router(prefix, router)

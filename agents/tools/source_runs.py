@@ -1,0 +1,55 @@
+"""Runs a tool from its source, before anybody keeps it: in the sandbox, for whoever writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from threading import BoundedSemaphore
+
+from agents.sandbox.base import Call, Outcome
+from agents.sandbox.configured import sandbox
+from agents.schemas.tools import PipRequirement, ToolRunFromSource
+from agents.tools.arguments import clean
+from core.db import release_connection
+from core.errors import BadInput, LimitExceeded
+
+# Each holds a thread of the web server until it ends; the others are for those who wait for something short.
+AT_ONCE = 4
+_places = BoundedSemaphore(AT_ONCE)
+
+
+def run_source(data: ToolRunFromSource) -> Outcome:
+    """Raises BadInput for what no sandbox here runs, LimitExceeded when enough of them run."""
+    if data.source_type not in (None, "python") or data.npm_requirements:
+        raise BadInput("Only Python tools can be run on this server: leave out source_type and npm_requirements.")
+    call = Call(
+        source=data.source_code,
+        function=data.name,
+        args=data.args,
+        variables=data.env_vars,
+        requirements=requirements(data.pip_requirements or ()),
+    )
+    if not _places.acquire(blocking=False):
+        raise LimitExceeded(f"{AT_ONCE} tools are being tried on this server already. Send it again in a moment.")
+    release_connection()
+    try:
+        return sandbox().run(call)
+    finally:
+        _places.release()
+
+
+def requirements(wanted: Sequence[PipRequirement]) -> tuple[str, ...]:
+    return tuple(f"{one.name}=={one.version}" if one.version else one.name for one in wanted)
+
+
+def told(outcome: Outcome) -> str:
+    """What a model reads of it."""
+    if outcome.failure is not None:
+        return clean(outcome.failure.message)
+    return clean(outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value, ensure_ascii=False))
+
+
+def printed(outcome: Outcome) -> tuple[list[str], list[str]]:
+    """Its standard output and error; the traceback is the last of the errors."""
+    errors = [outcome.stderr, outcome.failure.traceback if outcome.failure else ""]
+    return [clean(text) for text in (outcome.stdout,) if text], [clean(text) for text in errors if text]

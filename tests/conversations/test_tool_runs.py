@@ -1,0 +1,55 @@
+"""POST /v1/tools/run: a tool tried from its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from letta_client.types import ToolReturnMessage
+
+from agents.sandbox import configured
+from agents.tools import source_runs
+from tests.support.api import Api
+
+SOURCE = """
+import os
+
+def greet(name: str) -> dict:
+    print("greeting")
+    return {"text": f"{os.environ['WORD']} {name}", "uid": os.getuid()}
+"""
+
+
+@pytest.fixture(autouse=True)
+def sandbox_of_this_test(settings: object, tmp_path: object) -> Iterator[None]:
+    settings.SANDBOX_DIR, settings.SANDBOX_POOL = tmp_path, 0  # type: ignore[attr-defined]
+    configured.sandbox.cache_clear()
+    yield
+    configured.sandbox.cache_clear()
+
+
+def test_a_tool_runs_from_its_source_in_the_sandbox(api: Api) -> None:
+    body = {"source_code": SOURCE, "args": {"name": "Ada"}, "env_vars": {"WORD": "hello"}}
+    shown = api.post("/tools/run", body).ok()
+    assert shown["status"] == "success"
+    assert shown["tool_return"] == '{"text": "hello Ada", "uid": 1000}'
+    assert shown["stdout"] == ["greeting\n"]
+    assert ToolReturnMessage.model_validate(shown).tool_returns
+
+
+def test_what_a_tool_does_wrong_is_told_and_is_no_error_of_the_server(api: Api) -> None:
+    shown = api.post("/tools/run", {"source_code": SOURCE, "args": {"name": "Ada"}}).ok()
+    assert (shown["status"], shown["tool_return"]) == ("error", "KeyError: 'WORD'")
+    assert "in greet" in shown["stderr"][-1]
+    typescript = api.post("/tools/run", {"source_code": "", "args": {}, "source_type": "typescript"})
+    assert typescript.status == 400
+
+
+def test_tools_that_are_tried_leave_threads_for_others(api: Api) -> None:
+    for _ in range(source_runs.AT_ONCE):
+        assert source_runs._places.acquire(blocking=False)
+    try:
+        assert api.post("/tools/run", {"source_code": SOURCE, "args": {}}).status == 429
+    finally:
+        for _ in range(source_runs.AT_ONCE):
+            source_runs._places.release()
