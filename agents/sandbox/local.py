@@ -65,9 +65,12 @@ class LocalSandbox:
             self._refill()
 
     def isolation(self) -> Isolation:
-        """Found by trying, once."""
+        """Found by trying, until it has worked: a machine that is short of memory now may not be so later."""
         if self._isolation is None:
-            self._isolation = self._tried()
+            found = self._tried()
+            if not found.isolated:
+                return found
+            self._isolation = found
         return self._isolation
 
     def close(self) -> None:
