@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from telemetry.client import pool
 from telemetry.select import LIMITS, SUM_NAMES, Sums, file
 
 LATENCY_ROWS = 20_000
+FEW = 40
 Key = tuple[Any, ...]
 
 
@@ -52,11 +53,12 @@ def usage(question: Question) -> list[UsageGroup]:
     A call counts once for each of its tags, so groups by tag add up to more than there is. Raises TelemetryUnavailable.
     """
     asking = _Asking(question)
-    told = asking.leaders()
+    asking.find_leaders()
     found: dict[Key, list[Any]] = {}
     for piece in pieces(question, asking.starts):
-        for row in asking.select(asking.piece(piece, told, sums_of(piece.source)), piece):
-            key, sums = tuple(row[:4]), row[4:]
+        sql = asking.piece(piece, sums_of(piece.source), told=asking.told())
+        for row in asking.select(sql, piece):
+            key, sums = asking.key(row), row[4:]
             found[key] = [a + b for a, b in zip(found[key], sums, strict=True)] if key in found else list(sums)
     groups = [
         UsageGroup(asking.at(at), asking.values((v1, v2)), Sums(**dict(zip(SUM_NAMES, sums, strict=True))), not kept)
@@ -70,10 +72,11 @@ def usage(question: Question) -> list[UsageGroup]:
 def latency(question: Question) -> list[LatencyGroup]:
     """By time, then the most called first; beyond the limit, values are left out. Raises TelemetryUnavailable."""
     asking = _Asking(question)
-    told = asking.leaders("sum(t.calls) - sum(t.errors)")
+    asking.find_leaders("sum(t.calls) - sum(t.errors)")
+    only = asking.told(exactly=True)
     parts = pieces(question, asking.starts, times=True)
     union = "\nUNION ALL\n".join(
-        f"SELECT * FROM\n(\n{asking.piece(part, '1', part.source.times, told)}\n)" for part in parts
+        f"SELECT * FROM\n(\n{asking.piece(part, part.source.times, only=only)}\n)" for part in parts
     )
     sql = _fill("latency", {"{percentiles}": PERCENTILES, "{pieces}": union})
     return [
@@ -89,40 +92,63 @@ class _Asking:
         self._question = question
         self.starts = interval_starts(question)
         self._zone = zone(question.time_zone)
+        self._leaders: set[tuple[str, str]] = set()
         self._params: dict[str, Any] = {f"f_{name}": values for name, values in question.values.items()}
         if question.organization_id is not None:
             self._params["org"] = question.organization_id
         if question.interval:
             self._params["starts"] = [int(at.timestamp()) for at in self.starts]
 
-    def leaders(self, weight: str = "") -> str:
-        """A condition, as SQL: the values are among the first `limit`, as the full hours around the time rank them."""
+    def find_leaders(self, weight: str = "") -> None:
+        """Which values are the first `limit`, as the full hours around the time rank them."""
         question = self._question
         if not question.dimensions:
-            return "1"
+            return
         hours = whole_hours(question)
         if weight and hours.source is CALLS:
             weight = "countIf(t.is_error = 0)"
-        figure = f"{weight or hours.source.sum_of(question.order_by)} AS weight"
-        sql = _fill("leaders", {"{piece}": self.piece(hours, "1", figure, at="0")})
+        figures = {"weight": weight or hours.source.sum_of(question.order_by)}
+        sql = _fill("leaders", {"{piece}": self.piece(hours, figures, ranking=True)})
         found = self.select(sql, hours, limit=question.limit)
-        if len(found) < question.limit:
-            return "1"
-        self._params |= {"leading_1": [row[0] for row in found], "leading_2": [row[1] for row in found]}
-        if len(question.dimensions) == 1:
-            return "d1 IN {leading_1:Array(String)}"
-        return "(d1, d2) IN arrayZip({leading_1:Array(String)}, {leading_2:Array(String)})"
+        if len(found) == question.limit:
+            self._leaders = {(row[0], row[1]) for row in found}
+            self._params |= {f"leading_{n + 1}": sorted({pair[n] for pair in self._leaders}) for n in (0, 1)}
+            self._params |= {f"pair_{n + 1}": [row[n] for row in found] for n in (0, 1)}
 
-    def piece(self, piece: Piece, told: str, figures: str, only: str = "1", at: str = "") -> str:
+    def told(self, *, exactly: bool = False) -> str:
+        """A condition, as SQL: values to tell apart. Of few pairs, whether each value is one of theirs: that is asked
+        faster, and `key` looks again."""
+        if not self._leaders:
+            return "1"
+        first = "d1 IN {leading_1:Array(String)}"
+        if len(self._question.dimensions) == 1:
+            return first
+        either = f"{first} AND d2 IN {{leading_2:Array(String)}}"
+        if len(self._leaders) <= FEW and not exactly:
+            return either
+        return f"{either} AND (d1, d2) IN arrayZip({{pair_1:Array(String)}}, {{pair_2:Array(String)}})"
+
+    def key(self, row: Sequence[Any]) -> Key:
+        """Interval, whether its values are told apart, values."""
+        at, told, *pair = row[:4]
+        if told and self._leaders and tuple(pair) not in self._leaders:
+            return (at, 0, "", "")
+        return (at, told, *pair)
+
+    def piece(
+        self, piece: Piece, figures: Mapping[str, str], *, told: str = "1", only: str = "1", ranking: bool = False
+    ) -> str:
         question, source = self._question, piece.source
         values = [DIMENSIONS[name].value for name in question.dimensions] + ["''", "''"]
         filters = [f"AND {DIMENSIONS[name].condition(f'f_{name}')}" for name in question.filters]
         spans = [f"({source.within(*names)})" for names, _ in _named(piece)]
         steps = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})" if question.interval else "0"
+        tagged = source.has_tag_sets and question.dimensions == ("tag",) and only == "1"
         constants = {
-            "{at}": at or steps,
+            "{at}": "0" if ranking else steps,
             "{told}": told,
-            "{figures}": figures,
+            "{figures}": ", ".join(f"{sql} AS {name}" for name, sql in figures.items()),
+            "{sums}": ", ".join(f"sum(t.{name}) AS {name}" for name in figures),
             "{first}": values[0],
             "{second}": values[1],
             "{table}": source.table,
@@ -130,7 +156,7 @@ class _Asking:
             "{spans}": " OR ".join(spans),
             "{filters}": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
         }
-        return _fill("piece", constants)
+        return _fill("tagged" if tagged else "piece", constants)
 
     def select(self, sql: str, *parts: Piece, **params: Any) -> Sequence[Sequence[Any]]:
         for part in parts:

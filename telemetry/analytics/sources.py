@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from core.time import now
 from telemetry.analytics.dimensions import DIMENSIONS
 from telemetry.analytics.question import Question, interval_starts
 from telemetry.select import SUM_NAMES
@@ -14,6 +15,7 @@ from telemetry.trace import epoch_ms
 COARSE = frozenset({"organization", "model", "provider", "call_type", "is_byok"})
 ROWS_ALONE = frozenset({"finish_reason", "plan", "customer", "conversation"})
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+JUST_NOW = timedelta(minutes=1)
 PERCENTILES = "0.5, 0.95, 0.99"
 
 
@@ -43,6 +45,7 @@ class Source:
     dimensions: frozenset[str]
     latencies: str = ""
     first_tokens: str = ""
+    has_tag_sets: bool = False
 
     def sum_of(self, name: str) -> str:
         """As SQL."""
@@ -51,13 +54,13 @@ class Source:
         return f"sum(t.{name})"
 
     @property
-    def times(self) -> str:
+    def times(self) -> dict[str, str]:
         """What percentiles are made from, as SQL."""
-        return (
-            f"{self.sum_of('calls')} - {self.sum_of('errors')} AS calls, "
-            f"quantilesArrayState({PERCENTILES})({self.latencies}) AS latency, "
-            f"quantilesArrayState({PERCENTILES})({self.first_tokens}) AS ttft"
-        )
+        return {
+            "calls": f"{self.sum_of('calls')} - {self.sum_of('errors')}",
+            "latency": f"quantilesArrayState({PERCENTILES})({self.latencies})",
+            "ttft": f"quantilesArrayState({PERCENTILES})({self.first_tokens})",
+        }
 
     def within(self, first: str, last: str) -> str:
         """In a span of time, as SQL; the names are of parameters in milliseconds."""
@@ -71,7 +74,14 @@ class Source:
 DAILY = Source("llm_usage_daily", DAY_MS, "day", "toDateTime(t.day, 'UTC')", COARSE)
 HOURLY = Source("llm_usage_hourly", HOUR_MS, "hour", "t.hour", COARSE)
 DETAIL = Source(
-    "llm_usage_detail", HOUR_MS, "hour", "t.hour", frozenset(DIMENSIONS) - ROWS_ALONE, "t.latencies", "t.first_tokens"
+    "llm_usage_detail",
+    HOUR_MS,
+    "hour",
+    "t.hour",
+    frozenset(DIMENSIONS) - ROWS_ALONE,
+    "t.latencies",
+    "t.first_tokens",
+    has_tag_sets=True,
 )
 CALLS = Source(
     "llm_traces",
@@ -104,12 +114,18 @@ def pieces(question: Question, starts: Sequence[datetime] | None = None, *, time
         if (source.latencies or not times) and all(begin % source.period_ms == 0 for begin in begins)
     ]
     found: dict[str, Piece] = {}
-    for source, *span in _cover(epoch_ms(question.start), epoch_ms(question.end), able):
+    for source, *span in _cover(epoch_ms(question.start), _end(question), able):
         spans = found[source.table].spans if source.table in found else ()
         found[source.table] = Piece(source, (*spans, (span[0], span[1])))
     if CALLS.table in found and not times:
         found[CORRECTIONS.table] = Piece(CORRECTIONS, found[CALLS.table].spans)
     return list(found.values())
+
+
+def _end(question: Question) -> int:
+    """What ends now has no calls behind its end: the whole hour is as good, and is asked of one table less."""
+    end = epoch_ms(question.end)
+    return -(-end // HOUR_MS) * HOUR_MS if question.end > now() - JUST_NOW else end
 
 
 def whole_hours(question: Question) -> Piece:
@@ -134,5 +150,6 @@ def _cover(start: int, end: int, sources: Sequence[Source]) -> list[tuple[Source
     return [*_cover(start, low, finer), (source, low, high), *_cover(high, end, finer)]
 
 
-def sums_of(source: Source) -> str:
-    return ", ".join(f"{source.sum_of(name)} AS {name}" for name in SUM_NAMES)
+def sums_of(source: Source) -> dict[str, str]:
+    """Each sum as SQL."""
+    return {name: source.sum_of(name) for name in SUM_NAMES}

@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS llm_usage_detail
     project_id LowCardinality(String),
     agent_id LowCardinality(String),
     agent_tags Array(LowCardinality(String)),
+    tags LowCardinality(String) MATERIALIZED arrayStringConcat(agent_tags, '\0') COMMENT 'to group by: in half the time',
     provider LowCardinality(String),
     provider_name LowCardinality(String),
     model LowCardinality(String),

@@ -87,11 +87,12 @@ def measure(ask: Callable[[], Any], times: int) -> tuple[float, float]:
 
 
 def questions() -> list[tuple[str, int, Callable[[], Any]]]:
-    """What the pages ask: by organization and for the whole installation, over 90 days that end at an odd minute."""
+    """What the pages ask: by organization and for the whole installation, over 90 days from a midnight until now, which
+    is the end of an hour; and some of it between odd minutes."""
     from telemetry.analytics import Question, latency, usage
     from telemetry.calls import Wanted, list_calls
 
-    end = END - timedelta(hours=9, minutes=23)
+    end, odd = END - timedelta(hours=9), timedelta(minutes=23)
     found: list[tuple[str, int, Callable[[], Any]]] = []
 
     def add(what: str, who: str | None, ask: Callable[[], Any]) -> None:
@@ -100,9 +101,13 @@ def questions() -> list[tuple[str, int, Callable[[], Any]]]:
 
     def figure(kind: Callable[[Question], Any], who: str | None, *by: str, **rest: Any) -> None:
         days = rest.pop("days", 90)
-        question = Question(who, end - timedelta(days=days), end, by, limit=10, **rest)
+        shift = rest.pop("shift", timedelta(0))
+        start = (end - timedelta(days=days)).replace(hour=0) - shift
+        question = Question(who, start, end - shift, by, limit=10, **rest)
         words = [kind.__name__, "by", ", ".join(by) or "nothing", rest.get("interval", ""), rest.get("time_zone", "")]
-        words += [f"{days} days"] + [f"{k}={v}" for k, v in rest.get("filters", {}).items()]
+        words += [f"{days} days" + (", odd minutes" if shift else "")] + [
+            f"{k}={v}" for k, v in rest.get("filters", {}).items()
+        ]
         add(" ".join(word for word in words if word), who, lambda: kind(question))
 
     for who in (BIG, EVERYONE):
@@ -110,6 +115,9 @@ def questions() -> list[tuple[str, int, Callable[[], Any]]]:
             figure(usage, who, by, interval="day")
         for by in ("end_user", "call_type", "is_byok", "error_type"):
             figure(usage, who, by, interval="day")
+        figure(usage, who, "model", interval="day", shift=odd)
+        figure(usage, who, "agent", interval="day", shift=odd)
+        figure(latency, who, "model", interval="day", shift=odd)
         figure(usage, who, "model", "agent")
         figure(usage, who, "agent", "api_key")
         figure(usage, who, "tag", "end_user", interval="day")
