@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ class SocketReader:
         self._threads.append(threading.Thread(target=self._accept, args=(self._listener,)))
         self._threads[-1].start()
         return self
+
+    def wait(self, count: int) -> list[dict[str, Any]]:
+        """The lines, once so many are read: a thread of its own reads them."""
+        deadline = time.monotonic() + 30
+        while len(self.lines) < count:
+            assert time.monotonic() < deadline, f"{len(self.lines)} lines of {count}"
+            time.sleep(0.01)
+        return self.lines
 
     def stop(self) -> None:
         if self._listener is not None:

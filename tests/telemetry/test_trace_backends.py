@@ -218,7 +218,7 @@ def test_a_line_on_the_socket_is_as_the_protocol_has_it(reader: SocketReader, ba
     backend = UnixSocket()
     backend.write(batch, doubtful=False)
     backend.close()
-    whole, failed = reader.lines
+    whole, failed = reader.wait(2)
     assert whole == {
         "protocol_version": 3,
         "provider_trace_id": f"provider_trace-{ids(batch)[0]}",
@@ -252,7 +252,7 @@ def test_a_reader_that_hangs_up_before_it_has_read_all_gets_the_batch_again(
     assert reader.hung_up.wait(10)
     backend.write(batch, doubtful=True)
     backend.close()
-    assert [said["provider_trace_id"][15:] for said in reader.lines] == ids(batch)
+    assert [said["provider_trace_id"][15:] for said in reader.wait(len(ids(batch)))] == ids(batch)
 
 
 # OpenTelemetry
