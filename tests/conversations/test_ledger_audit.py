@@ -18,7 +18,7 @@ from providers.models import PriceOverride
 from telemetry import ledger
 from telemetry.explain import explain
 from tests.support.api import Tenant
-from tests.support.ledger_calls import chat_case, every_case, in_clickhouse, ship, write_case
+from tests.support.ledger_calls import chat_case, every_case, forget_earlier_calls, in_clickhouse, ship, write_case
 from tests.support.turns import thinker, turn
 
 YESTERDAY = now().date() - timedelta(days=1)
@@ -27,6 +27,7 @@ NOON = datetime.combine(YESTERDAY, time(12), UTC)
 
 @pytest.fixture
 def ours(tenant: Tenant, clickhouse: str, redis: object) -> str:
+    forget_earlier_calls()
     return str(tenant.organization.pk)
 
 

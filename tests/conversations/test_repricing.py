@@ -23,7 +23,7 @@ from telemetry.explain import explain
 from telemetry.models.deletion import Scope
 from telemetry.stores import REPRICINGS, ClickHouseStore, Wanted
 from tests.support.api import Tenant
-from tests.support.ledger_calls import chat_case, in_clickhouse, ship, sums_of, write_case
+from tests.support.ledger_calls import chat_case, forget_earlier_calls, in_clickhouse, ship, sums_of, write_case
 
 FIRST, LAST = date(2026, 4, 30), date(2026, 5, 1)
 SUMS = ("llm_usage_daily", "llm_usage_hourly", "llm_usage_daily_recount", "llm_usage_hourly_recount", "llm_ledger")
@@ -34,6 +34,7 @@ KNOWN = Decimal("0.00021")  # gpt-4o-mini, at 0.15 and 0.60
 @pytest.fixture
 def ours(tenant: Tenant, clickhouse: str) -> str:
     """Five calls without a price and two with one, around the end of a month."""
+    forget_earlier_calls()
     organization_id = str(tenant.organization.pk)
     at = datetime(2026, 4, 30, 23, 59, tzinfo=UTC)
     for number in range(5):

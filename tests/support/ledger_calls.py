@@ -19,6 +19,7 @@ from providers.catalog import describe
 from providers.clients.base import Credential
 from providers.resolve import ResolvedModel
 from providers.usage import Usage
+from telemetry import segments
 from telemetry.backends.clickhouse import ClickHouse
 from telemetry.client import connect
 from telemetry.recorder import close_recorder, recorder
@@ -68,6 +69,13 @@ def write_case(organization_id: str, case: Case, at: datetime) -> str:
     )
     recorder().begin(start).finish(_end(outcome, response_json=orjson.dumps(response)))
     return start.id
+
+
+def forget_earlier_calls() -> None:
+    """What other tests of this process left in its spool is not to be shipped with ours."""
+    close_recorder()
+    for path in segments.listed(recorder().directory, segments.SEALED, segments.DEAD):
+        path.unlink()
 
 
 def ship() -> None:
