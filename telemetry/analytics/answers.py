@@ -143,7 +143,7 @@ class _Asking:
         filters = [f"AND {DIMENSIONS[name].condition(f'f_{name}')}" for name in question.filters]
         spans = [f"({source.within(*names)})" for names, _ in _named(piece)]
         steps = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})" if question.interval else "0"
-        tagged = source.has_tag_sets and question.dimensions == ("tag",) and only == "1"
+        tagged = source.has_tag_sets and "tag" in question.dimensions and only == "1"
         constants = {
             "{at}": "0" if ranking else steps,
             "{told}": told,
@@ -156,7 +156,20 @@ class _Asking:
             "{spans}": " OR ".join(spans),
             "{filters}": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
         }
-        return _fill("tagged" if tagged else "piece", constants)
+        if not tagged:
+            return _fill("piece", constants)
+        place = question.dimensions.index("tag")
+        tag, other = "arrayJoin(splitByChar('\\0', t.tags))", "t.other"
+        return _fill(
+            "tagged",
+            constants
+            | {
+                "{d1}": other if place else tag,
+                "{d2}": tag if place else other,
+                "{other}": values[1 - place],
+                "{other_told}": f"d IN {{leading_{2 - place}:Array(String)}}" if told != "1" else "1",
+            },
+        )
 
     def select(self, sql: str, *parts: Piece, **params: Any) -> Sequence[Sequence[Any]]:
         for part in parts:

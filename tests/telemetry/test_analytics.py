@@ -187,6 +187,17 @@ def test_what_is_beyond_the_limit_is_one_group_so_that_totals_stay_right(stored)
         assert any(g.is_other for g in groups)
 
 
+@pytest.mark.parametrize("by", [("tag",), ("tag", "agent"), ("agent", "tag")])
+def test_tags_beyond_the_limit_are_one_group_too(stored, by):
+    groups = usage(Question(MINE, FIRST, LAST, by, "day", order_by="calls", limit=2))
+    whole = counted(stored, Question(MINE, FIRST, LAST, by, "day"))
+    assert len({g.values for g in groups if not g.is_other}) == 2
+    for group in groups:
+        if not group.is_other:
+            assert group.sums.calls == whole[group.at, group.values]["calls"]
+    assert sum(g.sums.cost_usd for g in groups) == sum(s["cost_usd"] for s in whole.values())
+
+
 def test_amounts_are_those_that_hold_since_the_last_re_pricing_at_the_edges_too(stored, traces):
     columns = ", ".join(c for c in COLUMNS if c not in ("cost_usd", "price_source"))
     traces.execute(
