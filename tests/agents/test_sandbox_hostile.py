@@ -150,11 +150,11 @@ def _command_lines() -> Iterator[bytes]:
         ("deep = []\nfor _ in range(100000):\n    deep = [deep]\nreturn deep", "bad_return", "RecursionError"),
         ("return float('nan')", "bad_return", "JSON"),
         (
-            "for fd in range(3, 64):\n    try:\n        os.write(fd, b'!!')\n    except OSError:\n        pass",
+            "for fd in range(3, 4096):\n    try:\n        os.write(fd, b'!!')\n    except OSError:\n        pass",
             "crashed",
             "",
         ),
-        ("os.closerange(0, 64)", "crashed", ""),
+        ("os.closerange(0, 4096)", "crashed", ""),
     ],
     ids=["loop", "output", "exit", "segfault", "huge", "deep", "nan", "forged", "closed"],
 )
