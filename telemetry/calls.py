@@ -17,7 +17,7 @@ from typing import Any, Literal
 from core.errors import Invalid
 from telemetry.analytics import DIMENSIONS
 from telemetry.client import pool
-from telemetry.queries import TracePage, TraceRow, effective
+from telemetry.queries import TraceRow, effective
 from telemetry.select import LIMITS, file
 from telemetry.trace import COLUMNS, MONEY_STEP, UINT32_MAX, epoch_ms
 
@@ -75,6 +75,14 @@ class Wanted:
             raise Invalid("The least cost is an amount of US dollars, like 0.05.")
         if len(self.words.split()) > MOST_WORDS:
             raise Invalid(f"At most {MOST_WORDS} words can be looked for at once.")
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """`cursor` asks for the page after this one; "" when there is none."""
+
+    rows: Sequence[TraceRow]
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True)

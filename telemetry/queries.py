@@ -1,23 +1,21 @@
-"""Reading traces. The organization is the first condition of every query; None is for superusers alone.
+"""Reading single traces, and those of a run. The organization is the first condition of every query; None is for
+superusers alone.
 
-Values are bound by the server, never written into SQL. Times are UTC; `end` is not included. Every function
+Values are bound by the server, never written into SQL. Times are UTC. Every function
 raises TelemetryUnavailable when ClickHouse does not answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from core.errors import Invalid
 from telemetry.repriced import Repricing, latest
 from telemetry.select import select
 from telemetry.trace import epoch_ms
-
-BEGINNING, END = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,53 +94,6 @@ class Trace:
     is_corrected: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceFilters:
-    """What is "" or None does not filter."""
-
-    start: datetime | None = None
-    end: datetime | None = None
-    project_id: str = ""
-    agent_id: str = ""
-    conversation_id: str = ""
-    run_id: str = ""
-    step_id: str = ""
-    trace_id: str = ""
-    call_type: str = ""
-    provider: str = ""
-    provider_key_id: str = ""
-    model: str = ""
-    identity_id: str = ""
-    api_key_id: str = ""
-    error_type: str = ""
-    tag: str = ""
-    is_error: bool | None = None
-    is_byok: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TracePage:
-    """`cursor` asks for the page after this one; "" when there is none."""
-
-    rows: Sequence[TraceRow]
-    cursor: str
-
-
-def list_traces(
-    organization_id: str | None, filters: TraceFilters | None = None, cursor: str = "", limit: int = 50
-) -> TracePage:
-    """Newest first. The cursor is the last row's place, so pages stay right while rows come in."""
-    wanted = filters or TraceFilters()
-    after_at, after_id = _place(cursor)
-    params = {f.name: getattr(wanted, f.name) for f in fields(TraceFilters)}
-    for flag in ("is_error", "is_byok"):
-        params[flag] = -1 if params[flag] is None else int(params[flag])
-    params["start"], params["end"] = epoch_ms(wanted.start or BEGINNING), epoch_ms(wanted.end or END)
-    rows = select("list_traces", organization_id, after_at=after_at, after_id=after_id, limit=limit + 1, **params)
-    found = effective(organization_id, [TraceRow(*row) for row in rows[:limit]])
-    return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
-
-
 def get_trace(organization_id: str | None, trace_id: str) -> Trace | None:
     """By the id of the call."""
     return _with_payload(select("trace_by_id", organization_id, id=trace_id))
@@ -181,12 +132,3 @@ def _with_payload(rows: Sequence[Sequence[Any]]) -> Trace | None:
     payload = select("payload", row.organization_id, created_at=epoch_ms(row.created_at), id=row.id)
     request, response, config = payload[0] if payload else ("", "", "")
     return corrected(Trace(row, request, response, config))
-
-
-def _place(cursor: str) -> tuple[int, str]:
-    if not cursor:
-        return 0, ""
-    at, _, call_id = cursor.partition("_")
-    if not call_id or not at.isascii() or not at.isdigit() or len(at) > 15:
-        raise Invalid("This cursor is none of ours: leave it out to begin at the newest trace.")
-    return int(at), call_id

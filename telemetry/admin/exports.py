@@ -22,8 +22,8 @@ from console.display import badge, count, when
 from core.errors import AppError
 from telemetry.exports import actions
 from telemetry.exports.http import file_response
+from telemetry.filters import TraceFilters
 from telemetry.models.export import UNFINISHED, Export, ExportState
-from telemetry.queries import TraceFilters
 
 TONES = {ExportState.DONE: "good", ExportState.FAILED: "bad", ExportState.RUNNING: "busy"}
 TEXTS = {

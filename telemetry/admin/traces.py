@@ -19,9 +19,9 @@ from telemetry.admin.asked import reach, with_added_filter
 from telemetry.admin.dimensions import SHOWN, words
 from telemetry.admin.strip import strip
 from telemetry.admin.wanted import ID_LABELS, PRICE_STATES, STATES, TracesAsked, read
-from telemetry.calls import Wanted, course, list_calls
+from telemetry.calls import TracePage, Wanted, course, list_calls
 from telemetry.client import TelemetryUnavailable
-from telemetry.queries import TracePage, TraceRow
+from telemetry.queries import TraceRow
 
 PAGE, CSV_ROWS = 50, 10_000
 TEMPLATE = "console/telemetry/traces.html"

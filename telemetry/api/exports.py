@@ -14,11 +14,10 @@ from rest_framework.views import APIView
 
 from accounts.rest import caller_of, find, project_of
 from core.rest import OneOf, Pages, Problem, read_body
-from telemetry.api.traces import FLAGS, TEXTS
 from telemetry.exports import actions
 from telemetry.exports.http import file_response
+from telemetry.filters import FLAGS, TEXTS, TraceFilters
 from telemetry.models.export import Export, ExportFormat
-from telemetry.queries import TraceFilters
 
 FAULTS = {401: Problem, 403: Problem, 404: Problem, 409: Problem, 422: Problem}
 

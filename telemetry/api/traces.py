@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -18,24 +17,12 @@ from telemetry.api.asking import RangeQuery
 from telemetry.api.shapes import ExplanationShape, TraceDetail, TracePage, explanation_out, trace_out
 from telemetry.calls import MOST_WORDS, PRICES, Wanted, list_calls
 from telemetry.explain import explain
-from telemetry.queries import Trace, TraceFilters
+from telemetry.filters import FLAGS, TEXTS, TraceFilters, wanted_by
+from telemetry.queries import Trace
 from telemetry.reading import call
 
 FAULTS = {401: Problem, 403: Problem, 422: Problem, 503: Problem}
 PAYLOADS = ("request_json", "response_json", "llm_config_json")
-FLAGS = ("is_error", "is_byok")
-TEXTS = tuple(f.name for f in fields(TraceFilters) if f.name not in ("start", "end", *FLAGS))
-# Of these names, what the dimensions and ids of a search are called.
-DIMENSIONS = {
-    "project_id": "project",
-    "agent_id": "agent",
-    "conversation_id": "conversation",
-    "provider_key_id": "provider_key",
-    "identity_id": "end_user",
-    "api_key_id": "api_key",
-    **{name: name for name in ("call_type", "provider", "model", "error_type", "tag", "is_byok")},
-}
-IDS = {"run_id": "run", "step_id": "step", "trace_id": "trace"}
 
 
 class TracesQuery(RangeQuery, PageQuery):
@@ -92,12 +79,8 @@ def _found(request: Request, trace_id: str) -> Trace:
 
 
 def _wanted(request: Request, given: dict[str, Any]) -> Wanted:
-    given = given | {"project_id": project_of(request) or given["project_id"]}
-    return Wanted(
-        organization_id=organization_of(request),
-        filters={dimension: [given[name]] for name, dimension in DIMENSIONS.items() if given[name]},
-        ids={kind: given[name] for name, kind in IDS.items() if given[name]},
-        failed={"true": True, "false": False}.get(given["is_error"]),
-        min_usd=given.get("min_usd"),
-        **{name: given[name] for name in ("start", "end", "words", "price", "min_ms")},
-    )
+    asked = {name: given[name] for name in ("start", "end", *TEXTS)}
+    asked |= {name: {"true": True, "false": False}.get(given[name]) for name in FLAGS}
+    asked["project_id"] = project_of(request) or given["project_id"]
+    more = {name: given[name] for name in ("words", "price", "min_ms")}
+    return wanted_by(organization_of(request), TraceFilters(**asked), min_usd=given.get("min_usd"), **more)

@@ -16,8 +16,8 @@ from django.db import transaction
 from accounts.audit import Deed, note
 from core.errors import Conflict, LimitExceeded, NotFound
 from core.time import now
+from telemetry.filters import TraceFilters
 from telemetry.models.export import UNFINISHED, Export, ExportState
-from telemetry.queries import TraceFilters
 
 RUN = "telemetry.run_export"
 MOST_AT_ONCE = 3

@@ -20,11 +20,13 @@ from django.db.models import F, Q
 from core.db import release_connection
 from core.errors import AppError
 from core.time import now
+from telemetry.calls import list_calls
 from telemetry.client import TelemetryUnavailable
 from telemetry.exports import actions
 from telemetry.exports.writers import WRITERS, Values, columns, value_of
+from telemetry.filters import TraceFilters, wanted_by
 from telemetry.models.export import UNFINISHED, Export, ExportState
-from telemetry.queries import TraceFilters, TraceRow, list_traces
+from telemetry.queries import TraceRow
 from telemetry.select import select
 from telemetry.trace import PAYLOAD_COLUMNS, epoch_ms
 
@@ -131,9 +133,9 @@ def _fill(export: Export, filters: TraceFilters, path: Path) -> int:
 
 
 def _pages(organization_id: str, filters: TraceFilters, with_payloads: bool) -> Iterator[list[Values]]:
-    names, cursor = TraceRow.__annotations__, ""
+    names, cursor, wanted = TraceRow.__annotations__, "", wanted_by(organization_id, filters)
     while True:
-        page = list_traces(organization_id, filters, cursor, PAGE_WITH_PAYLOADS if with_payloads else PAGE)
+        page = list_calls(wanted, cursor, PAGE_WITH_PAYLOADS if with_payloads else PAGE)
         values: list[Values] = [{name: value_of(row, name) for name in names} for row in page.rows]
         yield _with_payloads(organization_id, page.rows, values) if with_payloads and values else values
         cursor = page.cursor

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,25 +17,12 @@ from telemetry.queries import TraceRow
 from telemetry.trace import PAYLOAD_COLUMNS
 
 Values = Mapping[str, Any]
+Columns = Mapping[str, str]  # by name, the type as it is annotated in TraceRow
 MONEY = pyarrow.decimal128(38, 12)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The names of an export's columns, and what is in each."""
-
-    types: Mapping[str, Any]
-
-    @property
-    def names(self) -> Sequence[str]:
-        return tuple(self.types)
-
-
 def columns(*, with_payloads: bool) -> Columns:
-    found: dict[str, Any] = dict(TraceRow.__annotations__)
-    if with_payloads:
-        found |= dict.fromkeys(PAYLOAD_COLUMNS, "str")
-    return Columns(found)
+    return TraceRow.__annotations__ | (dict.fromkeys(PAYLOAD_COLUMNS, "str") if with_payloads else {})
 
 
 class Writer(Protocol):
@@ -50,7 +35,7 @@ class CsvWriter:
     """Texts that a spreadsheet would run as formulas are quoted; lists are joined by commas."""
 
     def __init__(self, path: Path, shape: Columns) -> None:
-        self._names = shape.names
+        self._names = tuple(shape)
         self._file = path.open("w", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
         self._csv.writerow(self._names)
@@ -70,7 +55,7 @@ class JsonLinesWriter:
     """Amounts are texts, since JSON numbers are not exact; requests and responses are JSON themselves."""
 
     def __init__(self, path: Path, shape: Columns) -> None:
-        self._names = shape.names
+        self._names = tuple(shape)
         self._file = path.open("wb")
 
     def write(self, rows: Sequence[Values]) -> None:
@@ -97,7 +82,7 @@ class ParquetWriter:
     """One row group a page; amounts are decimals, times are UTC milliseconds."""
 
     def __init__(self, path: Path, shape: Columns) -> None:
-        self._schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in shape.types.items()])
+        self._schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in shape.items()])
         self._parquet = parquet.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[Values]) -> None:
@@ -128,6 +113,4 @@ WRITERS: Mapping[str, Callable[[Path, Columns], Writer]] = {
 
 def value_of(row: TraceRow, name: str) -> Any:
     value = getattr(row, name)
-    if isinstance(value, datetime):
-        return value
     return list(value) if isinstance(value, tuple | list) else value

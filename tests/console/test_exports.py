@@ -18,8 +18,8 @@ from accounts.models import AuditEntry
 from core.errors import Conflict, LimitExceeded
 from core.time import now
 from telemetry.exports import actions, run
+from telemetry.filters import TraceFilters
 from telemetry.models.export import Export, ExportState
-from telemetry.queries import TraceFilters
 from tests.support.seed import Seeded
 
 pytestmark = pytest.mark.usefixtures("clickhouse")

@@ -19,7 +19,9 @@ from core.time import now
 from providers.entries import forget
 from providers.models import PriceOverride
 from telemetry import ledger, queries
+from telemetry.calls import list_calls
 from telemetry.explain import explain
+from telemetry.filters import TraceFilters, wanted_by
 from telemetry.models.deletion import Scope
 from telemetry.stores import REPRICINGS, ClickHouseStore, Wanted
 from tests.support.api import Tenant
@@ -100,7 +102,7 @@ def test_a_repriced_call_shows_what_it_costs_now_and_why(tenant: Tenant, ours: s
     price(tenant)
     job = repricing.begin(plan(ours))
     repricing.work(job)
-    call_id = next(row.id for row in queries.list_traces(ours).rows if row.model == "our-own")
+    call_id = next(row.id for row in list_calls(wanted_by(ours, TraceFilters())).rows if row.model == "our-own")
     shown = queries.get_trace(ours, call_id)
     assert shown is not None
     assert shown.repricing is not None

@@ -9,8 +9,9 @@ import pytest
 from core.errors import Invalid
 from telemetry import queries
 from telemetry.backends.clickhouse import ClickHouse
+from telemetry.calls import list_calls
 from telemetry.client import TelemetryUnavailable, pool
-from telemetry.queries import TraceFilters
+from telemetry.filters import TraceFilters, wanted_by
 from telemetry.shipper import Shipper
 from telemetry.spool import Limits, Spool
 from telemetry.trace import COLUMNS
@@ -20,6 +21,10 @@ MINE, OTHERS = "org-mine", "org-others"
 
 def at(day, minute=0):
     return datetime(2026, 5, day, 10, minute, tzinfo=UTC)
+
+
+def listed(organization_id, filters=None, cursor="", limit=50):
+    return list_calls(wanted_by(organization_id, filters or TraceFilters()), cursor, limit)
 
 
 @pytest.fixture
@@ -44,22 +49,22 @@ def test_a_trace_row_has_the_columns_of_the_table():
 
 def test_pages_of_traces_go_on_where_they_ended_while_new_ones_come_in(stored):
     ids = stored(*({"created_at": at(1, minute)} for minute in (0, 1, 1, 1, 2)))
-    first = queries.list_traces(MINE, limit=2)
+    first = listed(MINE, limit=2)
     [newer] = stored({"created_at": at(1, 3)})
-    second = queries.list_traces(MINE, cursor=first.cursor, limit=2)
-    third = queries.list_traces(MINE, cursor=second.cursor, limit=2)
+    second = listed(MINE, cursor=first.cursor, limit=2)
+    third = listed(MINE, cursor=second.cursor, limit=2)
     seen = [row.id for page in (first, second, third) for row in page.rows]
     assert seen[0] == ids[4]
     assert seen[-1] == ids[0]
     assert sorted(seen) == sorted(ids)
     assert third.cursor == ""
-    assert queries.list_traces(MINE, limit=1).rows[0].id == newer
+    assert listed(MINE, limit=1).rows[0].id == newer
 
 
 @pytest.mark.parametrize("cursor", ["x", "_", "1777636800123_", "-17_x", "²_x", f"{10**18}_x"])
 def test_a_foreign_cursor_is_refused(stored, cursor):
     with pytest.raises(Invalid, match="leave it out"):
-        queries.list_traces(MINE, cursor=cursor)
+        listed(MINE, cursor=cursor)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +91,13 @@ def test_a_foreign_cursor_is_refused(stored, cursor):
 )
 def test_each_filter_finds_its_calls_alone(stored, given, wanted):
     ids = stored(given, {}, {"organization_id": OTHERS} | given)
-    assert [row.id for row in queries.list_traces(MINE, TraceFilters(**wanted)).rows] == [ids[0]]
-    assert len(queries.list_traces(None, TraceFilters(**wanted)).rows) == 2
+    assert [row.id for row in listed(MINE, TraceFilters(**wanted)).rows] == [ids[0]]
+    assert len(listed(None, TraceFilters(**wanted)).rows) == 2
 
 
 def test_filters_can_ask_for_what_is_not_so(stored):
     ids = stored({"end": {"error_type": "Timeout"}, "provider_category": "byok"}, {})
-    assert [row.id for row in queries.list_traces(MINE, TraceFilters(is_error=False, is_byok=False)).rows] == [ids[1]]
+    assert [row.id for row in listed(MINE, TraceFilters(is_error=False, is_byok=False)).rows] == [ids[1]]
 
 
 def test_a_step_shows_its_newest_call_and_a_run_all_of_them_in_order(stored):
@@ -130,7 +135,7 @@ def test_nothing_of_another_organization_is_found(stored):
         assert queries.get_trace(stranger, call_id) is None
         assert queries.trace_of_step(stranger, "step-1") is None
         assert queries.traces_of_run(stranger, "run-1") == []
-        assert queries.list_traces(stranger).rows == []
+        assert listed(stranger).rows == []
     assert queries.get_trace(MINE, call_id) is not None
     assert queries.get_trace(None, call_id) is not None
 
@@ -154,7 +159,7 @@ def test_many_threads_read_at_once(stored):
 def test_an_absent_clickhouse_is_said_so_without_its_password(settings, url):
     settings.CLICKHOUSE_URL = url
     with pytest.raises(TelemetryUnavailable) as caught:
-        queries.list_traces(MINE)
+        listed(MINE)
     assert caught.value.status == 503
     assert "secret" not in str(caught.value)
 
