@@ -19,6 +19,7 @@ from django.db import IntegrityError, transaction
 from accounts.audit import Deed, note
 from agents.ledger_recount import priced_anew
 from conversations.models import Repricing
+from core.amounts import as_text
 from core.errors import Conflict, Invalid
 from core.time import now
 from providers.entries import forget, price_overrides
@@ -215,7 +216,7 @@ def table(changes: Iterable[ModelChange]) -> str:
     rows = [["model", "calls", "old USD", "new USD", "difference", "newly priced"]]
     for one in changes:
         amounts = (one.old_cost_usd, one.new_cost_usd, one.new_cost_usd - one.old_cost_usd)
-        costs = [f"{amount.normalize():f}" for amount in amounts]
+        costs = [as_text(amount) for amount in amounts]
         rows.append([f"{one.provider}/{one.model}", str(one.calls), *costs, str(one.priced)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
+from core.amounts import as_text
 from telemetry.queries import TraceRow
 from telemetry.repriced import Repricing
 from telemetry.trace import ESTIMATED, METADATA, MONEY_STEP, NOT_BILLED, UNPRICED, WORKER_LOST
@@ -143,7 +144,7 @@ def _sentences(row: TraceRow) -> Iterator[str]:
 
 
 def _corrected(repricing: Repricing) -> Iterator[str]:
-    before = "without a price" if repricing.old_cost_usd is None else f"charged {_plain(repricing.old_cost_usd)} USD"
+    before = "without a price" if repricing.old_cost_usd is None else f"charged {as_text(repricing.old_cost_usd)} USD"
     source = repricing.old_price_source
     yield (
         f"Re-priced on {repricing.repriced_at:%Y-%m-%d} ({repricing.reason}): it was {before} before"
@@ -180,10 +181,6 @@ def _terms(row: TraceRow) -> Iterator[str]:
     if row.price_factor != ONE:
         change = (row.price_factor - ONE) * 100
         kind = "margin" if change > 0 else "discount"
-        yield f"Every line has a {kind} of {_plain(abs(change))} % in it (the factor is {_plain(row.price_factor)})."
+        yield f"Every line has a {kind} of {as_text(abs(change))} % in it (the factor is {as_text(row.price_factor)})."
     if row.price_confidence == "assumed" and not row.usage_estimated:
         yield "A price stands in for one that is not on record (a service tier, a region or a cache bucket)."
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value.normalize():f}"

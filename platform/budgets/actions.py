@@ -15,6 +15,7 @@ from accounts.audit import Deed
 from budgets import rules
 from budgets.ledger import span_of
 from budgets.models import Budget, BudgetEvent, BudgetWindow, RateLimit
+from core.amounts import as_text
 from core.errors import Invalid
 from core.time import now
 
@@ -122,7 +123,7 @@ def _note(row: Budget | RateLimit, actor_id: str, verb: str, before: Any, after:
 
 def _shown(row: Budget | RateLimit) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in FIELDS[type(row)]}
-    return {name: f"{v.normalize():f}" if isinstance(v, Decimal) else v for name, v in values.items()}
+    return {name: as_text(v) if isinstance(v, Decimal) else v for name, v in values.items()}
 
 
 def _raise_shown(budget: Budget) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from budgets.facts import Amounts, Facts, counter_of
 from budgets.models import Budget, BudgetWindow, Window
 from budgets.rules import rules_of
 from budgets.windows import Span, span
+from core.amounts import as_text
 from core.ids import bare_uuid
 from core.time import now
 
@@ -185,8 +186,8 @@ def _refused(uses: Sequence[Use]) -> BudgetExceeded:
     )
     unit = budget.get_metric_display()
     return BudgetExceeded(
-        f"The budget “{budget.name}” of {_figure(budget.limit)} {unit} for {budget.about} is used up: "
-        f"{_figure(tightest.spent)} {unit} spent, {_figure(tightest.reserved)} reserved. {mend}",
+        f"The budget “{budget.name}” of {as_text(budget.limit)} {unit} for {budget.about} is used up: "
+        f"{as_text(tightest.spent)} {unit} spent, {as_text(tightest.reserved)} reserved. {mend}",
         extra={
             "code": BudgetExceeded.code,
             "budget": {
@@ -195,9 +196,9 @@ def _refused(uses: Sequence[Use]) -> BudgetExceeded:
                 "scope": budget.scope,
                 "target": charge.target,
                 "metric": budget.metric,
-                "limit": _figure(budget.limit),
-                "spent": _figure(tightest.spent),
-                "reserved": _figure(tightest.reserved),
+                "limit": as_text(budget.limit),
+                "spent": as_text(tightest.spent),
+                "reserved": as_text(tightest.reserved),
                 "resets_at": charge.span.end.isoformat(),
             },
         },
@@ -220,10 +221,6 @@ def _free_at(use: Use) -> datetime:
 def _count_refusal(charge: Charge) -> None:
     counter = BudgetWindow.objects.filter(budget_id=charge.budget.pk, target=charge.target, starts_at=charge.span.start)
     counter.update(refused_calls=F("refused_calls") + 1)
-
-
-def _figure(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

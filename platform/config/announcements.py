@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from decimal import Decimal
 
 from django.db import DatabaseError, transaction
 
 from budgets.crossings import listen
 from budgets.models import Budget, BudgetEvent, EventKind
+from core.amounts import as_text
 from core.time import now
 from providers.models import Provider
 from telemetry.alerts.notify import announce
@@ -29,7 +29,7 @@ def tell_of_budget(event: BudgetEvent, budget: Budget) -> None:
     whose = f" of {event.target}" if event.target else ""
     used = "is used up" if event.kind == EventKind.EXCEEDED else f"is used to {_percent(event)} %"
     title = f"The budget “{budget.name}”{whose} {used}"
-    amounts = f"{_said(event.spent)} of {_said(event.limit)} {budget.get_metric_display()}"
+    amounts = f"{as_text(event.spent)} of {as_text(event.limit)} {budget.get_metric_display()}"
     body = f"{amounts}, since {event.window_start:%Y-%m-%d %H:%M} UTC."
     key = f"{event.budget_id}:{event.target}:{event.kind}:{event.window_start.isoformat()}"
     try:
@@ -54,7 +54,3 @@ def tell_of_failing_keys() -> int:
 
 def _percent(event: BudgetEvent) -> str:
     return f"{100 * event.spent / event.limit:.0f}" if event.limit else "100"
-
-
-def _said(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

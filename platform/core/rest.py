@@ -24,6 +24,7 @@ from core.errors import AppError, Conflict, Invalid, NotFound, PermissionDenied,
 log = logging.getLogger(__name__)
 
 MOST_ITEMS = 200
+EXACT = "As text: a number in JSON is not exact."
 
 
 class Problem(serializers.Serializer):

@@ -10,6 +10,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from console.admin_base import ScopedForm
+from core.amounts import as_text
 from telemetry.admin.dimensions import BY_KEY, FLAGS, NONE
 from telemetry.alerts.conditions import UPWARDS
 from telemetry.alerts.metrics import METRICS
@@ -122,7 +123,7 @@ class RuleForm(ScopedForm):
             self.initial["metric"], self.initial["group_by"] = self.instance.metric, self.instance.group_by
             for name in ("warning", "alert", "minimum_value"):
                 value = getattr(self.instance, name)
-                self.initial[name] = None if value is None else f"{value.normalize():f}"
+                self.initial[name] = None if value is None else as_text(value)
             for name, value in self.instance.filters.items():
                 self.initial[f"{PREFIX}{name}"] = value or NONE
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from console.registry import names_of
+from core.amounts import as_text
 from telemetry.alerts.metrics import METRICS
 from telemetry.models.alerts import AlertEvent, AlertRule, State
 
@@ -98,7 +99,7 @@ def as_data(rule: AlertRule, event: AlertEvent) -> dict[str, Any]:
         "before": event.before,
         "state": event.after,
         "group": {rule.group_by: event.group} if rule.group_by else None,
-        "value": None if event.value is None else f"{event.value.normalize():f}",
+        "value": None if event.value is None else as_text(event.value),
         "said": event.said,
     }
 

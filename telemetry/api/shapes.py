@@ -10,6 +10,8 @@ from typing import Any, get_type_hints
 
 from rest_framework import serializers
 
+from core.amounts import as_text
+from core.rest import EXACT
 from telemetry.analytics import LatencyGroup, Question, UsageGroup
 from telemetry.explain import Explanation, Line
 from telemetry.queries import TraceRow
@@ -17,7 +19,6 @@ from telemetry.select import SUM_NAMES, Sums
 
 RATES = ("cache_hit_rate", "error_rate", "mean_latency_ms", "mean_ttft_ms")
 FLAGS = frozenset({"is_byok", "is_error", "usage_estimated"})
-EXACT = "As text: a number in JSON is not exact."
 
 
 def sums_out(sums: Sums) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def trace_out(row: TraceRow) -> dict[str, Any]:
 
 
 def money(value: Decimal | None) -> str | None:
-    return None if value is None else f"{value.normalize():f}"
+    return None if value is None else as_text(value)
 
 
 def explanation_out(found: Explanation) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from budgets.states import State, states_of
 from console.access import ADMINS
 from console.action_form import ActionAdmin, ActionForm
 from console.display import badge, link, when
+from core.amounts import as_text
 from core.errors import AppError, Invalid
 from core.time import now
 
@@ -54,7 +55,7 @@ class BudgetForm(ActionForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if isinstance(amount := self.initial.get("amount"), Decimal):
-            self.initial["amount"] = f"{amount.normalize():f}"  # 5, not 5.000000000000
+            self.initial["amount"] = as_text(amount)
 
     def act(self) -> Budget:
         actor_id = str(self.request.user.pk)

@@ -13,10 +13,10 @@ from rest_framework.request import Request
 
 from accounts import rest
 from accounts.access import Caller
-from core.rest import Problem
+from core.amounts import as_text
+from core.rest import EXACT, Problem
 
 FAULTS = {401: Problem, 403: Problem, 404: Problem, 422: Problem}
-EXACT = "As text: a number in JSON is not exact."
 
 
 def admin_of(request: Request) -> Caller:
@@ -36,7 +36,7 @@ def named_fields() -> Iterator[None]:
 
 
 def text(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount.normalize():f}"
+    return None if amount is None else as_text(amount)
 
 
 def exact(**more: Any) -> serializers.Field:

@@ -8,6 +8,7 @@ from django import template
 
 from console import display
 from console.paging import link_with
+from core.amounts import as_text
 
 register = template.Library()
 
@@ -37,7 +38,7 @@ def unlocalized(number: Any) -> str:
 @register.filter
 def amount(number: Any) -> str:
     """A decimal in full, without idle zeros."""
-    return f"{number.normalize():f}" if hasattr(number, "as_tuple") else str(number)
+    return as_text(number) if hasattr(number, "as_tuple") else str(number)
 
 
 @register.filter

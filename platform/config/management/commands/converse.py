@@ -14,6 +14,7 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from core.amounts import as_text
 from telemetry import queries
 from telemetry.client import TelemetryUnavailable
 
@@ -83,7 +84,7 @@ class Command(BaseCommand):
     def _traces(self, runs: list[str]) -> None:
         for run_id in runs:
             for trace in self._wait_for_traces(run_id):
-                cost = "unpriced" if trace.cost_usd is None else f"${trace.cost_usd.normalize():f}"
+                cost = "unpriced" if trace.cost_usd is None else f"${as_text(trace.cost_usd)}"
                 tokens = f"{trace.prompt_tokens} + {trace.completion_tokens} tokens"
                 told = (
                     f"{tokens}, {trace.latency_ms} ms (first token {trace.ttft_ms} ms), {cost} [{trace.price_source}]"
