@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, NetworkError, ServerException
 from django.conf import settings
 
@@ -129,12 +128,7 @@ def _execute(organization: str, sql: str) -> tuple[list[Sequence[Any]], list[tup
     except CLIENT_ERRORS as error:
         raise BadInput(f"The answer cannot be shown: {type(error).__name__}. {_QUOTED}") from error
     finally:
-        _close(client)
-
-
-def _close(client: Client) -> None:
-    """Without waiting for a query that still runs: the server ends it when nobody listens."""
-    client.disconnect()
+        client.disconnect()  # at once: the server ends a query that nobody listens to
 
 
 def _refusal(error: Error) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -23,6 +24,19 @@ class Facts:
 
     def of(self, scope: str) -> str:
         return _VALUES[scope](self)
+
+
+def named(organization_id: str, given: Mapping[str, str]) -> Facts:
+    """What somebody asks about, by the names of scopes."""
+    return Facts(
+        organization_id=organization_id,
+        project_id=given["project"],
+        agent_id=given["agent"],
+        api_key_id=given["api_key"],
+        end_user=given["end_user"],
+        model=given["model"],
+        provider_key=given["provider_key"],
+    )
 
 
 _VALUES = {

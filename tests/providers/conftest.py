@@ -14,6 +14,7 @@ import pytest
 
 from providers.clients.base import close_all
 from tests.providers.fake_server import FakeServer
+from tests.support.vendor import NEW, OLD, Vendor, running_vendor
 
 MOCK = Path(__file__).resolve().parents[3] / "shared" / "tools" / "mock_llm.py"
 
@@ -54,3 +55,17 @@ def fake_server() -> Iterator[FakeServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def vendor(db: None) -> Iterator[Vendor]:
+    """One that takes an old key and a new one; nothing is remembered of others."""
+    from providers import entries, listing, use
+
+    entries.forget_all()
+    listing._listings.clear()
+    use.forget_touches()
+    with running_vendor() as found:
+        found.keys = {OLD: 200, NEW: 200}
+        yield found
+        close_all()

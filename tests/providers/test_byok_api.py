@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,24 +10,9 @@ from django.test import Client
 from accounts.actions import NewKey, create_api_key
 from accounts.models import AuditEntry, Membership, Project, User
 from core.secrets import Secret
-from providers import entries, listing, use
-from providers.clients.base import close_all
 from providers.models import KeyRule, Provider
 from tests.support.api import Tenant
-from tests.support.vendor import Vendor, running_vendor
-
-OLD, NEW = "sk-the-old-key-aaaa", "sk-the-new-key-bbbb"
-
-
-@pytest.fixture
-def vendor(db: None) -> Iterator[Vendor]:
-    entries.forget_all()
-    listing._listings.clear()
-    use.forget_touches()
-    with running_vendor() as vendor:
-        vendor.keys = {OLD: 200, NEW: 200}
-        yield vendor
-        close_all()
+from tests.support.vendor import NEW, OLD, Vendor
 
 
 class Rest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, Organization
 from agents.model_calls import CallContext, ModelCall
 from core.errors import BadInput, Conflict
-from providers import actions, entries, listing, rotation, tasks, use, validation
+from providers import actions, entries, rotation, tasks, use, validation
 from providers.actions import ProviderDraft
 from providers.clients.base import Credential, client_for, close_all
 from providers.errors import BadRequest, InsufficientCredits, RateLimited
@@ -22,22 +21,10 @@ from providers.models import Provider
 from providers.resolve import resolve
 from providers.types import Message, ModelRequest, TextPart
 from tests.providers.fake_server import Reply
-from tests.support.vendor import Vendor, running_vendor
+from tests.support.vendor import NEW, OLD, Vendor
 
-OLD, NEW = "sk-the-old-key-aaaa", "sk-the-new-key-bbbb"
 HANDLE = "mine/gpt-4o-mini"
 ASKED = ModelRequest(model="gpt-4o-mini", messages=(Message("user", (TextPart("Hello"),)),))
-
-
-@pytest.fixture
-def vendor(db: None) -> Iterator[Vendor]:
-    entries.forget_all()
-    listing._listings.clear()
-    use.forget_touches()
-    with running_vendor() as vendor:
-        vendor.keys = {OLD: 200, NEW: 200}
-        yield vendor
-        close_all()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ REFUSALS = {
     429: {"error": {"message": "Rate limit reached for requests", "type": "requests"}},
     500: {"error": {"message": "The server had an error", "type": "server_error"}},
 }
+OLD, NEW = "sk-the-old-key-aaaa", "sk-the-new-key-bbbb"
 MODELS = {"data": [{"id": "gpt-4o-mini"}, {"id": "text-embedding-3-small"}]}
 
 

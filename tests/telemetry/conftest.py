@@ -75,3 +75,11 @@ def record(make_call):
         return start.id
 
     return write
+
+
+@pytest.fixture
+def look(clickhouse):
+    """Asks the ClickHouse of the settings."""
+    client = Client.from_url(clickhouse)
+    yield client.execute
+    client.disconnect()

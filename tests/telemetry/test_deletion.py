@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
-from clickhouse_driver import Client
 from django.core.management import call_command
 
 from accounts.actions import delete_organization
@@ -40,13 +39,6 @@ def spool(settings):
     found = Spool(settings.TELEMETRY_SPOOL_DIR)
     yield found
     found.close()
-
-
-@pytest.fixture
-def look(clickhouse):
-    client = Client.from_url(clickhouse)
-    yield client.execute
-    client.disconnect()
 
 
 def ship(settings, spool):

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from clickhouse_driver import Client
 
 from conversations.ledger_audit import audit
 from core.time import now
@@ -27,13 +26,6 @@ EVERY = ", ".join(f"sum({name})" for name in (*SUM_NAMES, "request_bytes", "id_c
 def _spool(settings, tmp_path, clickhouse):
     settings.TELEMETRY_SPOOL_DIR = tmp_path / "spool"
     settings.PROVIDER_TRACE_BACKENDS = ["clickhouse"]
-
-
-@pytest.fixture
-def look(clickhouse):
-    client = Client.from_url(clickhouse)
-    yield client.execute
-    client.disconnect()
 
 
 @pytest.fixture

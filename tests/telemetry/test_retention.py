@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from clickhouse_driver import Client
 
 from core.time import now
 from telemetry import retention
@@ -23,13 +22,6 @@ def _settings(settings, tmp_path):
     settings.TELEMETRY_SPOOL_DIR = tmp_path / "spool"
     settings.PROVIDER_TRACE_BACKENDS = ["clickhouse", "postgres"]
     settings.TRACE_RETENTION_DAYS, settings.PAYLOAD_RETENTION_DAYS = 90, 30
-
-
-@pytest.fixture
-def look(clickhouse):
-    client = Client.from_url(clickhouse)
-    yield client.execute
-    client.disconnect()
 
 
 @pytest.fixture

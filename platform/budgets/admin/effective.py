@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 
 from budgets.admin import shown
 from budgets.effective import Effective, effective
-from budgets.facts import Facts
+from budgets.facts import named
 from console.access import is_superuser, organization_ids, picked
 from console.registry import Page, register_page
 from console.site import PerennialAdminSite
@@ -34,16 +34,7 @@ def effective_view(request: HttpRequest) -> HttpResponse:
     found: dict[str, Any] = {}
     if organization_id and form.is_valid():
         given = form.cleaned_data
-        facts = Facts(
-            organization_id=organization_id,
-            project_id=given["project"],
-            agent_id=given["agent"],
-            api_key_id=given["api_key"],
-            end_user=given["end_user"],
-            model=given["model"],
-            provider_key=given["provider_key"],
-        )
-        found = _shown(effective(facts))
+        found = _shown(effective(named(organization_id, given)))
     context = {
         **site.each_context(request),
         "title": "What holds for whom",

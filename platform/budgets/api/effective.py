@@ -16,7 +16,7 @@ from budgets.api.common import FAULTS
 from budgets.api.limits import LimitOut
 from budgets.api.stops import StopOut
 from budgets.effective import effective
-from budgets.facts import Facts
+from budgets.facts import Facts, named
 from budgets.limits import Standing
 from budgets.models import Rule
 from core.rest import Query, read_query
@@ -64,16 +64,7 @@ class EffectiveView(APIView):
     @extend_schema(parameters=[EffectiveQuery], responses={200: EffectiveOut, **FAULTS})
     def get(self, request: Request) -> Response:
         given = read_query(request, EffectiveQuery)
-        about = Facts(
-            organization_id=caller_of(request).organization_id,
-            project_id=given["project"],
-            agent_id=given["agent"],
-            api_key_id=given["api_key"],
-            end_user=given["end_user"],
-            model=given["model"],
-            provider_key=given["provider_key"],
-        )
-        found = effective(about)
+        found = effective(named(caller_of(request).organization_id, given))
         budget, limit = found.tightest, found.tightest_limit
         return Response(
             {
