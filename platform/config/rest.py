@@ -65,9 +65,8 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", Index.as_view(), name="rest-index"),
-    path("/schema", SpectacularAPIView.as_view(), name="rest-schema"),
-    path("/docs", docs, name="rest-docs"),
-    *(path(f"/{route.pattern}", route.callback, route.default_args, route.name) for route in ROUTES),
-    re_path("^/", NoSuchRoute.as_view()),
+    path("schema", SpectacularAPIView.as_view(), name="rest-schema"),
+    path("docs", docs, name="rest-docs"),
+    *ROUTES,
+    re_path("", NoSuchRoute.as_view()),
 ]

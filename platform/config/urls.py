@@ -6,9 +6,11 @@ from django.contrib import admin
 from django.urls import include, path
 
 from config.api import api
+from config.rest import Index
 
 urlpatterns = [
     path("v1/", api.urls),
-    path("api", include("config.rest")),
+    path("api", Index.as_view(), name="rest-index"),
+    path("api/", include("config.rest")),
     path("admin/", admin.site.urls),
 ]

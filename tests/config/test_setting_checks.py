@@ -83,3 +83,7 @@ def test_parts_that_are_not_set_are_a_warning_since_up_starts_them(settings: Any
     messages = found(settings, database_url="", REDIS_URL="")
     assert [message.is_serious() for message in messages] == [False, False]
     assert all("manage.py up" in str(message.hint) for message in messages)
+
+
+def test_the_routes_give_no_cause_for_a_warning() -> None:
+    assert run_checks(tags=["urls"]) == []

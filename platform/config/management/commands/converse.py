@@ -24,6 +24,7 @@ TRACE_WAIT_S = 15
 
 class Command(BaseCommand):
     help = __doc__
+    requires_system_checks = []  # it is a client: the server's settings are none of its own
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("lines", nargs="*", default=LINES, help="what to say to the agent")
