@@ -57,7 +57,7 @@ def request_of(turn: Turn, model_name: str) -> ModelRequest:
     allowed = turn.rules.allowed([tool.name for tool in turn.tools], turn.called)
     tools = tuple(tool for tool in turn.tools if tool.name in allowed.names)
     settings = dict(turn.settings)
-    settings["parallel_tool_calls"] = settings.get("parallel_tool_calls", True) and not turn.rules.sequential
+    settings["parallel_tool_calls"] = settings.get("parallel_tool_calls", True) and allowed.parallel
     return ModelRequest(
         model=model_name,
         messages=turn.messages,
@@ -103,8 +103,7 @@ def verdict(turn: Turn, answer: Answer, returned: Sequence[Called]) -> Verdict:
         if not missing:
             return Verdict(stop_reason="end_turn")
         return Verdict(stop_reason="max_steps") if _is_last(turn) else Verdict(nudge=NUDGE.format(", ".join(missing)))
-    ruled = turn.rules.verdict(offered, [*turn.called, *returned])
-    if ruled.ended:
+    if turn.rules.ends(offered, [*turn.called, *returned]):
         return Verdict(stop_reason="tool_rule")
     return Verdict(stop_reason="max_steps") if _is_last(turn) else Verdict()
 

@@ -1,7 +1,9 @@
 """Which tools may be called next, which must be, and when calling them ends the run.
 
-Pure. Rules are read from their wire form; a rule about a tool that is not offered says nothing. What counts as "the
-last call" is every call of the last step, since a model may call several tools at once.
+Pure. Rules are read from their wire form; a rule that names only tools which are not offered says nothing, but what a
+missing parent guards stays closed. What counts as "the last call" is every call of the last step, since a model may
+call several tools at once. A call that was refused is no call: it uses up no count and opens no way. `continue_loop`
+asks for nothing here, since a turn goes on after every call that does not end it; the prompt says it to the model.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from typing import Any
 
 from agents.prompts import sentences
 
-_FORCING = ("constrain_child_tools", "parent_last_tool", "conditional")
+_ORDERING = ("constrain_child_tools", "parent_last_tool", "conditional")
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A call that was executed in this run. `step`: calls of one step share it. `output`: the bare return text."""
+    """A call that was made in this turn. `step`: calls of one step share it. `output`: the bare return text."""
 
     name: str
     step: int
@@ -29,20 +31,13 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """`tool_choice`: "auto", "required", or the one tool's name. `prefilled`: arguments by tool, fixed by rules."""
+    """`tool_choice`: "auto", "required", or the one tool's name. `prefilled`: arguments by tool, fixed by rules.
+    `parallel`: several calls at once slip past no rule."""
 
     names: tuple[str, ...]
     tool_choice: str
     prefilled: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """After a step's calls. `ended`: a terminal rule ends the run. `missing`: tools that must still be called first."""
-
-    ended: bool
-    must_continue: bool
-    missing: tuple[str, ...]
+    parallel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +48,6 @@ class Rules:
     def parse(cls, wire: Iterable[Mapping[str, Any]] | None) -> Rules:
         return cls(tuple(wire or ()))
 
-    @property
-    def sequential(self) -> bool:
-        """Parallel calls would slip past these rules: the model must call one tool at a time."""
-        return any(rule["type"] != "requires_approval" for rule in self.rules)
-
     def allowed(self, offered: Iterable[str], history: Sequence[Called]) -> Allowed:
         names = tuple(dict.fromkeys(offered))
         if not self.rules:
@@ -66,7 +56,12 @@ class Rules:
         everything = set(names)
         kept = self._permitted(everything, history, last) - self._exhausted(history)
         chosen = tuple(name for name in names if name in kept)
-        return Allowed(chosen, self._choice(chosen, everything, last), self._prefilled(chosen, last))
+        return Allowed(
+            chosen,
+            self._choice(chosen, everything, last),
+            self._prefilled(chosen, last),
+            parallel=not self._in_order(chosen, everything, last),
+        )
 
     def refusals(self, calls: Sequence[str], offered: Iterable[str], history: Sequence[Called]) -> list[str | None]:
         """For each call of one step, in order: why it must not run (a text for the model), or None."""
@@ -82,13 +77,12 @@ class Rules:
             reasons.append(None)
         return reasons
 
-    def verdict(self, offered: Iterable[str], history: Sequence[Called]) -> Verdict:
-        """What follows from the last step's calls. A terminal tool that failed does not end the run."""
-        last = _last_step(history)
-        missing = self.missing(offered, history)
-        ended = any(called.name in self._tools("exit_loop") and not called.failed for called in last)
-        must = any(called.name in self._tools("continue_loop") for called in last)
-        return Verdict(ended and not missing, must or (ended and bool(missing)), missing)
+    def ends(self, offered: Iterable[str], history: Sequence[Called]) -> bool:
+        """Whether the last step's calls end the turn. A terminal tool that failed does not, nor one that came before
+        what must be called first."""
+        terminal = self._tools("exit_loop")
+        called = any(called.name in terminal and not called.failed for called in _last_step(history))
+        return called and not self.missing(offered, history)
 
     def missing(self, offered: Iterable[str], history: Iterable[Called]) -> tuple[str, ...]:
         """Offered tools that must be called before the run may end, and were not."""
@@ -138,20 +132,31 @@ class Rules:
         for rule in self._of("constrain_child_tools"):
             if rule["tool_name"] in names:
                 yield set(rule["children"]) & offered or offered
-        for rule in self._of("parent_last_tool"):
-            children = set(rule["children"])
-            yield (children & offered or offered) if rule["tool_name"] in names else offered - children
+        yield self._by_parents(offered, names)
         for rule in self._of("conditional"):
             for called in last:
                 if called.name == rule["tool_name"]:
                     yield _branch(rule, called.output, offered)
+
+    def _by_parents(self, offered: set[str], last: set[str]) -> set[str]:
+        """A tool of several parents may follow each of them."""
+        rules = self._of("parent_last_tool")
+        open_now = {child for rule in rules if rule["tool_name"] in last for child in rule["children"]}
+        closed = {child for rule in rules for child in rule["children"]} - open_now
+        return open_now & offered or offered - closed
+
+    def _in_order(self, chosen: Sequence[str], offered: set[str], last: Sequence[Called]) -> bool:
+        """Whether what may be called now decides what may follow: then the model must call one tool at a time."""
+        if not last and self._tools("run_first") & offered:
+            return True
+        return any(rule["tool_name"] in chosen for kind in _ORDERING for rule in self._of(kind))
 
     def _choice(self, chosen: Sequence[str], offered: set[str], last: Sequence[Called]) -> str:
         if not chosen:
             return "auto"
         names = {called.name for called in last}
         forced = (not last and bool(self._tools("run_first") & offered)) or any(
-            rule["tool_name"] in names and _names_next(rule, offered) for kind in _FORCING for rule in self._of(kind)
+            rule["tool_name"] in names and _names_next(rule, offered) for kind in _ORDERING for rule in self._of(kind)
         )
         if not forced:
             return "auto"

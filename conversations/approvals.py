@@ -103,7 +103,7 @@ def _ending(
     if any(item.conflict for item in planned):
         return "invalid_tool_call", RunStatus.FAILED
     called = [*work.turn.called, *returned(work, returns)]
-    if not work.fresh and work.turn.rules.verdict(offered, called).ended:
+    if not work.fresh and work.turn.rules.ends(offered, called):
         return "tool_rule", RunStatus.COMPLETED
     return None, None
 

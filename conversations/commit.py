@@ -24,7 +24,7 @@ from agents.tools import execute
 from agents.tools.execute import Planned
 from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
 from conversations.rows import Row, answer_to_json, fresh_row, searchable
-from conversations.turn import Work
+from conversations.turn import Work, made_calls
 from core.time import now, to_ms
 from providers.usage import Usage
 
@@ -88,8 +88,7 @@ def _verdict(work: Work, answer: Answer, planned: Sequence[Planned], returns: Se
 def returned(work: Work, returns: Sequence[dict[str, Any]]) -> list[Called]:
     """The tool returns of a step as the calls that followed those that the turn has made so far."""
     called = work.turn.called
-    step = called[-1].step + 1 if called else 0
-    return [Called(item["name"], step, str(item["content"]), bool(item.get("is_error"))) for item in returns]
+    return made_calls(returns, called[-1].step + 1 if called else 0)
 
 
 def ours(run: Run) -> QuerySet[Run]:

@@ -76,7 +76,8 @@ class Message(OrganizationModel):
     "signature", "id", "encrypted"} | {"type": "redacted_reasoning", "data"}]
     tool_calls: [{"id", "name", "arguments", "signature"}], `arguments` the JSON text as the model wrote it; `signature`
     is there where the model signed the call.
-    tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}]
+    tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}], with "refused": true where the
+    call was not admitted, so that tool rules do not count it.
     approvals (role approval): what the caller answered, as the wire has it; null in a request for approval.
     stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]}.
     `in_context`: the model still sees it; the order is system, summary, then by `seq`.

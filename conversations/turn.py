@@ -232,11 +232,16 @@ def called_in(runs: Collection[str], history: History) -> tuple[Called, ...]:
     if compacted:  # in the middle of this turn: what was summed up is out of sight, but rules still count it
         gone = Message.objects.filter(run_id__in=runs, role=Role.TOOL, in_context=False).order_by("seq")
         steps = [*gone.values_list("tool_returns", flat=True), *steps]
-    return tuple(
+    return tuple(each for step, returns in enumerate(steps) for each in made_calls(returns, step))
+
+
+def made_calls(returns: Sequence[Mapping[str, Any]], step: int) -> list[Called]:
+    """The calls of one step that were admitted, with what they returned."""
+    return [
         Called(item["name"], step, str(item["content"]), bool(item.get("is_error")))
-        for step, returns in enumerate(steps)
         for item in returns
-    )
+        if not item.get("refused")
+    ]
 
 
 def model_settings(agent: Agent, conversation: Conversation, end_user: str = "") -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Planned:
     """A call ready to be applied, or already known to fail (`error`).
 
     `stderr`: whether the error is one of the tool, not of the call's admission. `conflict`: a tool rule fixes
-    arguments that the tool does not take, which ends the run (`invalid_tool_call`).
+    arguments that the tool does not take, which ends the run (`invalid_tool_call`). `refused`: not admitted at all.
     """
 
     call: ToolCall
@@ -58,6 +58,7 @@ class Planned:
     error: str | None = None
     stderr: bool = False
     conflict: bool = False
+    refused: bool = False
     limit: int = DEFAULT_LIMIT
 
 
@@ -96,9 +97,9 @@ def limit_return(content: str, limit: int) -> str:
 def _plan(call: ToolCall, offer: Offer, context: ToolContext) -> Planned:
     row = offer.tools.get(call.name)
     if call.id in offer.refused:
-        return Planned(call=call, context=context, error=offer.refused[call.id])
+        return Planned(call=call, context=context, error=offer.refused[call.id], refused=True)
     if row is None:
-        return Planned(call=call, context=context, error=refusal(call.name, list(offer.tools)))
+        return Planned(call=call, context=context, error=refusal(call.name, list(offer.tools)), refused=True)
     limit = _limit(row, offer.context_window)
     tool = BASE_TOOLS.get(call.name) if row["tool_type"] not in UNAVAILABLE else None
     try:
@@ -145,4 +146,5 @@ def _apply(item: Planned) -> dict[str, Any]:
 def _failed(item: Planned, message: str) -> dict[str, Any]:
     message = limit_return(message, item.limit)
     stderr = [f"Error executing function {item.call.name}: {message}"] if item.stderr else None
-    return tool_return(item.call, message, is_error=True, stderr=stderr)
+    failed = tool_return(item.call, message, is_error=True, stderr=stderr)
+    return failed | {"refused": True} if item.refused else failed

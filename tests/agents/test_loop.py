@@ -73,9 +73,9 @@ def test_the_first_tool_of_a_rule_is_forced_and_alone() -> None:
     assert request.tool_choice == "b"
 
 
-def test_rules_make_calls_come_one_at_a_time_and_approval_alone_does_not() -> None:
-    assert not loop.request_of(turn(rule("exit_loop", "a")), "m").parallel_tool_calls
-    assert loop.request_of(turn(rule("requires_approval", "a")), "m").parallel_tool_calls
+def test_calls_come_one_at_a_time_where_rules_or_settings_say_so() -> None:
+    assert not loop.request_of(turn(rule("constrain_child_tools", "a", children=["b"])), "m").parallel_tool_calls
+    assert loop.request_of(turn(rule("exit_loop", "a")), "m").parallel_tool_calls
     assert not loop.request_of(turn(settings={"parallel_tool_calls": False}), "m").parallel_tool_calls
 
 

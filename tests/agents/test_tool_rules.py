@@ -29,7 +29,7 @@ def steps(*groups: str | tuple[str, ...]) -> list[Called]:
 def test_without_rules_everything_may_be_called_and_nothing_must():
     allowed = rules().allowed(TOOLS, [])
     assert (allowed.names, allowed.tool_choice, dict(allowed.prefilled)) == (tuple(TOOLS), "auto", {})
-    assert rules().sequential is False
+    assert allowed.parallel
 
 
 def test_run_first_forces_its_one_tool_with_its_arguments_and_then_lets_go():
@@ -78,6 +78,25 @@ def test_children_of_a_parent_may_follow_it_and_nothing_else():
     assert parent.allowed(TOOLS, steps("c")).names == ("a", "c", "d")
     after = parent.allowed(TOOLS, steps("a"))
     assert (after.names, after.tool_choice) == (("b",), "b")
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [("d", ("a", "c", "d")), ("a", ("b",)), ("c", ("b",)), (("a", "d"), ("b",))],
+)
+def test_a_tool_of_two_parents_may_follow_each_of_them(last, expected):
+    parents = rules(rule("parent_last_tool", "a", children=["b"]), rule("parent_last_tool", "c", children=["b"]))
+    assert parents.allowed(TOOLS, steps(last)).names == expected
+
+
+def test_what_a_missing_parent_guards_stays_closed():
+    assert rules(rule("parent_last_tool", "gone", children=["b"])).allowed(TOOLS, []).names == ("a", "c", "d")
+
+
+def test_a_tool_that_may_be_called_no_time_at_all_is_not_even_forced():
+    never = rules(rule("run_first", "a"), rule("max_count_per_step", "a", max_count_limit=0))
+    allowed = never.allowed(TOOLS, [])
+    assert (allowed.names, allowed.tool_choice) == ((), "auto")
 
 
 @pytest.mark.parametrize(
@@ -143,19 +162,23 @@ def test_a_used_up_child_leaves_nothing_to_call_and_nothing_forced():
     assert (allowed.names, allowed.tool_choice) == ((), "auto")
 
 
-def test_a_terminal_call_ends_the_turn_unless_it_failed():
-    terminal = rules(rule("exit_loop", "a"))
-    assert terminal.verdict(TOOLS, steps(("b", "a"))).ended is True
-    assert terminal.verdict(TOOLS, [Called("a", 0, failed=True)]).ended is False
-    assert terminal.verdict(TOOLS, steps("a", "b")).ended is False
-    assert terminal.verdict(TOOLS, []).ended is False
-
-
-def test_a_terminal_call_ends_nothing_while_a_required_one_is_missing():
-    both = rules(rule("exit_loop", "a"), rule("required_before_exit", "b"))
-    verdict = both.verdict(TOOLS, steps("a"))
-    assert (verdict.ended, verdict.must_continue, verdict.missing) == (False, True, ("b",))
-    assert both.verdict(TOOLS, steps("b", "a")).ended is True
+@pytest.mark.parametrize(
+    ("wire", "history", "ends"),
+    [
+        ([rule("exit_loop", "a")], steps(("b", "a")), True),
+        ([rule("exit_loop", "a")], [Called("a", 0, failed=True)], False),
+        ([rule("exit_loop", "a")], steps("a", "b"), False),
+        ([rule("exit_loop", "a")], [], False),
+        ([rule("exit_loop", "a"), rule("required_before_exit", "b")], steps("a"), False),
+        ([rule("exit_loop", "a"), rule("required_before_exit", "b")], steps("b", "a"), True),
+        ([rule("exit_loop", "a"), rule("required_before_exit", "b")], steps(("a", "b")), True),
+        ([rule("exit_loop", "a"), rule("required_before_exit", "gone")], steps("a"), True),
+        ([rule("continue_loop", "a")], steps("a"), False),
+        ([rule("exit_loop", "a"), rule("continue_loop", "b")], steps(("a", "b")), True),
+    ],
+)
+def test_a_turn_ends_with_a_terminal_call_that_went_well_and_lacks_nothing(wire, history, ends):
+    assert rules(*wire).ends(TOOLS, history) is ends
 
 
 def test_what_is_required_before_the_end_is_missing_until_it_is_called():
@@ -165,20 +188,32 @@ def test_what_is_required_before_the_end_is_missing_until_it_is_called():
     assert required.missing(TOOLS, steps("b", "a")) == ()
 
 
-def test_a_continue_rule_keeps_the_turn_going():
-    going = rules(rule("continue_loop", "b"))
-    assert going.verdict(TOOLS, steps("b")).must_continue is True
-    assert going.verdict(TOOLS, steps("a")).must_continue is False
-
-
 def test_approval_is_asked_by_name():
     approved = rules(rule("requires_approval", "a"))
     assert (approved.needs_approval("a"), approved.needs_approval("b")) == (True, False)
 
 
-def test_only_approval_leaves_calls_parallel():
-    assert rules(rule("requires_approval", "a")).sequential is False
-    assert rules(rule("requires_approval", "a"), rule("exit_loop", "b")).sequential is True
+@pytest.mark.parametrize(
+    ("wire", "history", "parallel"),
+    [
+        (rule("requires_approval", "a"), [], True),
+        (rule("exit_loop", "a"), [], True),
+        (rule("continue_loop", "a"), [], True),
+        (rule("max_count_per_step", "a", max_count_limit=2), [], True),
+        (rule("required_before_exit", "a"), [], True),
+        (rule("run_first", "a"), [], False),
+        (rule("run_first", "a"), steps("a"), True),
+        (rule("run_first", "gone"), [], True),
+        (rule("constrain_child_tools", "a", children=["b", "c"]), [], False),
+        (rule("constrain_child_tools", "a", children=["b", "c"]), steps("a"), True),
+        (rule("parent_last_tool", "a", children=["b"]), [], False),
+        (rule("parent_last_tool", "gone", children=["b"]), [], True),
+        (rule("conditional", "a", child_output_mapping={"x": "b"}), [], False),
+        (rule("conditional", "a", child_output_mapping={"x": "b"}), [Called("a", 0, "x")], True),
+    ],
+)
+def test_calls_come_one_at_a_time_only_while_one_decides_what_may_follow(wire, history, parallel):
+    assert rules(wire).allowed(TOOLS, history).parallel is parallel
 
 
 def test_each_rule_is_told_to_the_model_once():

@@ -151,13 +151,23 @@ def test_arguments_that_a_rule_fixes_wrongly_end_the_run(tenant: Tenant) -> None
 
 
 def test_only_the_first_of_parallel_calls_counts_under_rules(tenant: Tenant) -> None:
-    conversation = thinker(tenant, tool_rules=[{"type": "continue_loop", "tool_name": "memory_insert"}])
+    chain = {"type": "constrain_child_tools", "tool_name": "memory_insert", "children": ["memory_insert"]}
+    conversation = thinker(tenant, tool_rules=[chain])
     calls = " ; ".join(f'memory_insert {{"label": "human", "new_string": "{n}"}}' for n in "ab")
     run = turn(tenant, conversation, f"[[tools {calls} then say Done]]", stream_tokens=True)
     told = {e["tool_call_id"] for e in events(run) if e["type"] == "tool_call_delta"}
     stored = [call["id"] for m in Message.objects.filter(run=run).order_by("seq") for call in m.tool_calls]
     assert sorted(told) == sorted(stored)
     assert [text for role, text in messages(conversation) if role == "tool"] == ["Name: ?\na", "Name: ?\na\nb"]
+
+
+def test_a_call_that_a_rule_refuses_opens_no_way_round_the_rule(tenant: Tenant) -> None:
+    chain = {"type": "constrain_child_tools", "tool_name": "memory_insert", "children": ["memory_replace"]}
+    conversation = thinker(tenant, tool_rules=[chain])
+    insert = f"tool memory_insert {INSERT}"
+    turn(tenant, conversation, f"[[{insert} then {insert} then {insert} then say Done]]")
+    returned = [text for role, text in messages(conversation) if role == "tool"]
+    assert [text.startswith("[ToolConstraintError]") for text in returned] == [False, True, True]
 
 
 def test_an_answer_that_was_cut_fails_the_run(tenant: Tenant) -> None:
