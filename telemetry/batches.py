@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from telemetry.segments import Record
 from telemetry.trace import COLUMNS, Row, filled, lost_row
@@ -31,8 +31,7 @@ class Refused(Exception):
         self.left = left
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row on its way, with the record it came from. `payloads`: in the order of PAYLOAD_COLUMNS, or none."""
 
     record: Record

@@ -26,7 +26,7 @@ LONGEST_WAIT_S = 300.0
 @dataclass(frozen=True, slots=True)
 class Pace:
     batch_bytes: int = 16 << 20
-    batch_rows: int = 5_000
+    batch_rows: int = 20_000
     idle_s: float = 0.2
     first_retry_s: float = 0.2
     last_retry_s: float = 10.0

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -75,8 +75,7 @@ def frame(kind: str, row: Sequence[Any], payloads: Sequence[bytes] = (), estimat
     return [_FRAME.pack(length, crc, len(header)), header, *payloads]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record and the range of the segment that it takes."""
 
     data: bytes

@@ -7,6 +7,7 @@ to kill at any moment is told in telemetry/delivery.py; which segments may go, i
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import threading
@@ -24,6 +25,13 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 DEFAULT_LIMIT = Limits().total_bytes
+
+
+def collect_rarely() -> None:
+    """For a process that ships and does nothing else. A batch is a million young values without a cycle among them: to
+    look for cycles as often as Python does by itself takes a fifth of the shipper's time (measured)."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 class Shipper:

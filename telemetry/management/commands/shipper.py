@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from telemetry.backends.base import TraceBackend, configured
 from telemetry.backends.checks import check_backends
-from telemetry.shipper import Shipper
+from telemetry.shipper import Shipper, collect_rarely
 from telemetry.spool_state import reporting
 from telemetry.spooled import retry_quarantined
 
@@ -32,6 +32,7 @@ class Command(BaseCommand):
         if options["retry_dead"]:
             brought = retry_quarantined(directory, [backend.name for backend in backends])
             self.stdout.write(f"{brought} files brought back")
+        collect_rarely()
         shipper = Shipper(directory, backends, limit_bytes=settings.TELEMETRY_SPOOL_MAX_BYTES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shipper.stop())
