@@ -18,7 +18,7 @@ from accounts.access import Caller
 from agents import failover
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import approvals, doorbell, gates
+from conversations import approvals, callbacks, doorbell, gates
 from conversations.events import encode
 from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
@@ -96,7 +96,8 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         request_hash=send.request_hash,
         request_id=send.request_id,
         billing=send.billing,
-        callback_url=send.callback_url,
+        callback_url=callbacks.checked(send.callback_url),
+        callback_due_at=now() if send.callback_url else None,
         api_key_id=caller.api_key_id,
         user_id=caller.user_id,
         identity_id=identity_id,
@@ -182,6 +183,8 @@ def cancel_run(run: Run) -> bool:
             return False
         if vars(cancelled)["was"] == RunStatus.WAITING_APPROVAL:
             _deny_pending(cancelled)
+        if cancelled.callback_due_at is not None:
+            transaction.on_commit(doorbell.ring_callbacks)
     try:
         batch = Batch([encode(ended_event(cancelled))], f"{cancelled.fence}.cancelled", ENDED)
         append(cancelled.pk, cancelled.fence, batch)

@@ -22,6 +22,7 @@ from agents.models import Agent
 from agents.tool_rules import Called
 from agents.tools import execute
 from agents.tools.execute import Planned
+from conversations.doorbell import ring_callbacks
 from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
 from conversations.rows import Row, answer_to_json, fresh_row, searchable
 from conversations.turn import Work, made_calls
@@ -174,6 +175,8 @@ def write_run(run: Run, changes: dict[str, Any]) -> None:
     """Raises LeaseLost, which undoes the transaction it is called in."""
     if not ours(run).update(**changes):
         raise LeaseLost(run.pk)
+    if run.callback_url and changes.get("status"):
+        transaction.on_commit(ring_callbacks)
 
 
 def note_last_run(run: Run, stop_reason: str) -> None:

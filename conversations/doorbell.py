@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 log = logging.getLogger(__name__)
 
 ADVANCE = "conversations.advance_run"
+SEND_CALLBACKS = "conversations.send_callbacks"
 
 
 def ring(run_id: str, step: int) -> None:
@@ -18,3 +19,11 @@ def ring(run_id: str, step: int) -> None:
         current_app.send_task(ADVANCE, (run_id, step), ignore_result=True, retry=False)
     except OperationalError as error:
         log.warning("%s: the broker does not answer, the sweeper will ring again: %s", run_id, error)
+
+
+def ring_callbacks() -> None:
+    """A run has ended of which somebody wants to be told. The clock rings too."""
+    try:
+        current_app.send_task(SEND_CALLBACKS, ignore_result=True, retry=False)
+    except OperationalError as error:
+        log.warning("the broker does not answer, callbacks go out with the next beat: %s", error)

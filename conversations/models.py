@@ -9,6 +9,7 @@ from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
 
+from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel
 
@@ -142,6 +143,9 @@ class Run(OrganizationModel):
     `include_return_message_types`, `client_tools`, `override_model`, ...). The lease (`worker`, `lease_expires_at`)
     says who works on it; `fence` grows with every claim and every outside change, and a write that carries an older
     one is refused.
+
+    The run is its own outbox: `callback_due_at` is set from the start where somebody wants to be told of its end, and
+    emptied when that is settled; `callback_held_until` says that somebody is at it. See `conversations.callbacks`.
     """
 
     id = PrefixedIdField(prefix="run", primary_key=True)
@@ -177,6 +181,12 @@ class Run(OrganizationModel):
     completed_at = models.DateTimeField(null=True, blank=True)
     ttft_ms = models.PositiveIntegerField(null=True, blank=True, help_text="To the first token, from the start.")
     callback_url = models.URLField(max_length=2083, null=True, blank=True)
+    callback_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    callback_held_until = models.DateTimeField(null=True, blank=True, editable=False)
+    callback_attempts = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    callback_sent_at = models.DateTimeField(null=True, blank=True, editable=False)
+    callback_status_code = models.PositiveSmallIntegerField(null=True, blank=True, editable=False)
+    callback_error = models.TextField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering = ["-created_at"]
@@ -195,10 +205,32 @@ class Run(OrganizationModel):
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["conversation", "-created_at"]),
             models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
+            models.Index(fields=["callback_due_at"], condition=Q(callback_due_at__isnull=False), name="callbacks_due"),
+            models.Index(
+                fields=["callback_held_until"], condition=Q(callback_held_until__isnull=False), name="callbacks_held"
+            ),
+            models.Index(
+                fields=["organization", "-created_at", "id"],
+                condition=Q(callback_url__isnull=False),
+                name="callbacks_of_organization",
+            ),
         ]
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class WebhookSecret(OrganizationModel):
+    """What the organization's callbacks are signed with."""
+
+    id = PrefixedIdField(prefix="webhook_secret", primary_key=True)
+    secret = EncryptedTextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization"], name="one_webhook_secret")]
+
+    def __str__(self) -> str:
+        return "webhook secret"
 
 
 class StepStatus(models.TextChoices):

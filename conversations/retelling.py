@@ -24,8 +24,7 @@ def retell(run: Run) -> bool:
     if _expired(run):
         return False
     mark = told(run.pk)
-    rows = Message.objects.filter(run_id=run.pk, seq__gt=mark).exclude(role=Role.SYSTEM).order_by("seq")
-    events: list[Event] = [_event(message) for message in rows]
+    events = events_of(run, mark)
     if run.status not in ACTIVE:
         events.append(ended_event(run))
     marks = [mark_of(event) for event in events]
@@ -36,6 +35,12 @@ def retell(run: Run) -> bool:
         except Fenced:  # somebody has the run, and tells
             return True
     return True
+
+
+def events_of(run: Run, beyond: int = -1) -> list[Event]:
+    """What is stored of the run behind the message numbered `beyond`; its end is not among it."""
+    rows = Message.objects.filter(run_id=run.pk, seq__gt=beyond).exclude(role=Role.SYSTEM).order_by("seq")
+    return [_event(message) for message in rows]
 
 
 def ended_event(run: Run) -> RunEnded:

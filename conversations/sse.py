@@ -7,16 +7,18 @@ resumes behind any frame misses and repeats none.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
 import orjson
 
+from agents.events import Event as RunEvent
 from conversations import wire
 from conversations.following import follow_run
 from conversations.models import Run
+from conversations.retelling import ended_event
 from conversations.wire import View, Wire, otid_of
 from core.errors import AppError
 from core.time import now, to_seconds
@@ -262,6 +264,13 @@ async def drain(run: Run) -> Answered:
             return _answered(event, found)
         found += messages_of(framing, event)
     raise AppError("the run's stream ended without an end")
+
+
+def answered_of(run: Run, events: Iterable[RunEvent]) -> Answered:
+    """The same, of a run that has ended, from what is stored of it."""
+    framing = Framing(run_id=run.pk, view=view_of(run.options))
+    found = [message for event in events for message in messages_of(framing, event.model_dump())]
+    return _answered(ended_event(run).model_dump(), found)
 
 
 def _answered(event: Event, messages: list[Wire]) -> Answered:

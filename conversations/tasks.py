@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from conversations import doorbell, ledger_audit, runner
+from conversations import callbacks, doorbell, ledger_audit, runner
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
 from core.time import now
@@ -48,6 +48,11 @@ def _retell(run: Run) -> None:
         retell(run)
     except RedisError as error:
         log.warning("%s: its followers were not told what it committed: %s", run.pk, error)
+
+
+@shared_task(name=doorbell.SEND_CALLBACKS, ignore_result=True, expires=30)
+def send_callbacks() -> int:
+    return callbacks.send_due()
 
 
 @shared_task(name="conversations.audit_ledger", ignore_result=True, expires=3600)

@@ -18,10 +18,13 @@ from django.views.decorators.http import require_POST
 from accounts.models import ApiKey
 from console.access import OPERATORS, may
 from console.display import short, span
+from conversations import callbacks
 from conversations.actions import cancel_run
 from conversations.admin.columns import SpentAdmin, tokens_of
 from conversations.admin.turns import turns_of
+from conversations.admin.webhooks import callback_of
 from conversations.models import ACTIVE, Run, RunStatus, Step
+from core.errors import Conflict
 from core.time import to_ms
 
 MOST_STEPS = 200
@@ -106,8 +109,13 @@ class RunAdmin(SpentAdmin):
     # Pages
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_POST(self.cancel_view))
-        return [path("<path:object_id>/cancel/", view, name="conversations_run_cancel"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        cancel, again = view(require_POST(self.cancel_view)), view(require_POST(self.callback_view))
+        return [
+            path("<path:object_id>/cancel/", cancel, name="conversations_run_cancel"),
+            path("<path:object_id>/callback/", again, name="conversations_run_callback"),
+            *super().get_urls(),
+        ]
 
     def may_cancel(self, request: HttpRequest, run: Run) -> bool:
         return run.status in CANCELLABLE and may(request, OPERATORS, str(run.organization_id))
@@ -121,6 +129,18 @@ class RunAdmin(SpentAdmin):
             messages.success(request, "Cancelled. What was done before stays.")
         else:
             messages.info(request, "The run had ended already.")
+        return redirect("admin:conversations_run_change", object_id)
+
+    def callback_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        run = self.reach(request, object_id)
+        if not may(request, OPERATORS, str(run.organization_id)):
+            raise PermissionDenied
+        try:
+            callbacks.send_again(run, str(request.user.pk))
+        except Conflict as error:
+            messages.error(request, error.message)
+        else:
+            messages.success(request, "The callback is sent again within seconds.")
         return redirect("admin:conversations_run_change", object_id)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
@@ -142,5 +162,7 @@ class RunAdmin(SpentAdmin):
             "tokens": tokens_of(run.usage),
             "took": to_ms(run.started_at, run.completed_at) if run.started_at and run.completed_at else None,
             "may_cancel": self.may_cancel(request, run),
+            "callback": callback_of(run) if run.callback_url else None,
+            "may_send_again": run.status not in ACTIVE and may(request, OPERATORS, str(run.organization_id)),
         }
         return TemplateResponse(request, "console/conversations/run.html", context)

@@ -101,6 +101,7 @@ class Env(BaseSettings):
     email_url: str = ""
     email_from: str = "perennial@localhost"
     alert_private_addresses: bool = False
+    webhook_private_addresses: bool = False
 
     provider_allowed_hosts: str = Field(default="", description="Private hosts, addresses, networks of own providers.")
     provider_check_hours: float = Field(default=24.0, ge=0, le=24 * 30, description="0: own keys are never checked.")

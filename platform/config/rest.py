@@ -16,12 +16,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from budgets.api import ROUTES as BUDGET_ROUTES
+from conversations.rest import ROUTES as WEBHOOK_ROUTES
 from core.errors import NotFound
 from providers.api import ROUTES as PROVIDER_ROUTES
 from telemetry.api import ROUTES as TELEMETRY_ROUTES
 
 # Each room lists its routes, paths without a slash at either end; the rooms beside and above add theirs here.
-ROUTES = [*BUDGET_ROUTES, *PROVIDER_ROUTES, *TELEMETRY_ROUTES]
+ROUTES = [*BUDGET_ROUTES, *PROVIDER_ROUTES, *TELEMETRY_ROUTES, *WEBHOOK_ROUTES]
 
 
 @extend_schema(exclude=True)

@@ -169,6 +169,7 @@ EMAIL_USE_TLS = not EMAIL_USE_SSL and dict(parse_qsl(_mail.query)).get("tls") !=
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 ALERT_PRIVATE_ADDRESSES = ENV.alert_private_addresses
+WEBHOOK_PRIVATE_ADDRESSES = ENV.webhook_private_addresses
 
 PROVIDER_ALLOWED_HOSTS = [host.strip() for host in ENV.provider_allowed_hosts.split(",") if host.strip()]
 PROVIDER_CHECK_HOURS = ENV.provider_check_hours

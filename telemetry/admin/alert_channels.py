@@ -23,12 +23,12 @@ from console.admin_base import ScopedForm
 from console.display import badge, when
 from console.widgets import SecretInput
 from core.errors import Invalid
+from core.outbound import new_secret
 from core.time import now
 from telemetry.admin.alerts import OwnedAdmin
 from telemetry.alerts import deliver, notify
 from telemetry.alerts.channels import channel_of
 from telemetry.alerts.channels.base import NotSent
-from telemetry.alerts.channels.webhook import new_secret
 from telemetry.models.alerts import AlertChannel, AlertDelivery, ChannelKind
 
 MOST_DELIVERIES = 20

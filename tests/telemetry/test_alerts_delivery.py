@@ -3,10 +3,8 @@
 import hashlib
 import hmac
 import json
-import threading
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -21,6 +19,7 @@ from telemetry.alerts.channels.webhook import WebhookChannel
 from telemetry.alerts.deliver import deliver_due, prune, send, switch_on
 from telemetry.alerts.messages import Message
 from telemetry.models import AlertChannel, AlertDelivery
+from tests.support.receiver import Receiver
 
 AT = datetime(2026, 11, 18, 12, 0, tzinfo=UTC)
 SECRET = "whsec_of_the_test"
@@ -30,37 +29,6 @@ MESSAGE = Message(
 )  # fmt: skip
 
 pytestmark = pytest.mark.django_db
-
-
-class Receiver:
-    """A server on the loopback that keeps what it gets, and answers what it is told to."""
-
-    def __init__(self):
-        self.got, self.status, self.headers = [], 200, {}
-        outer = self
-
-        class Answers(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.got.append((self.path, dict(self.headers), body))
-                self.send_response(outer.status)
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"what it thinks of it")
-
-            def log_message(self, *args):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hooks/token?a=1"
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.outbound import shown_url
 from telemetry.alerts.channels.base import Channel, Target
-from telemetry.alerts.channels.http import clean_url, post, shown_url
+from telemetry.alerts.channels.http import clean_url, post
 from telemetry.alerts.messages import Message
 
 SIGNS = {"alert": ":red_circle:", "warning": ":large_orange_circle:", "good": ":large_green_circle:"}

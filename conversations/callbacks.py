@@ -1,0 +1,176 @@
+"""Tells the `callback_url` of a send that its run has ended: signed, at least once, later and later while it fails.
+
+A run is its own outbox: what ends it writes no more than the run, so that no way of ending can forget the callback.
+One that is taken and not settled (the worker died) is free again after `HELD`, and is sent anew with the same id. A run
+that waits for approval has ended on the wire, and is told of then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from accounts.audit import Deed, note
+from conversations import doorbell, retelling, sse
+from conversations.models import ACTIVE, Run, WebhookSecret
+from conversations.schemas.runs import run_wire
+from core import outbound
+from core.db import release_connection
+from core.errors import Conflict
+from core.ids import bare_uuid
+from core.outbound import NotDelivered, Policy
+from core.secrets import Undecryptable
+from core.time import now
+
+log = logging.getLogger(__name__)
+
+PAUSES = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1_800, 7_200, 21_600, 43_200))
+# Who takes a callback has so long to send it; then another may. Longer than a sending can last.
+HELD = timedelta(seconds=60)
+# Slow receivers hold threads of the workers: not many of all, and few of one organization.
+MOST_AT_ONCE, MOST_OF_ONE = 16, 4
+MOST_BODY = 1_000_000
+
+
+def checked(url: str | None) -> str | None:
+    """The address as it is kept. Raises Invalid."""
+    return outbound.clean_url(url, _policy()) if url else None
+
+
+def delivery_id(run: Run) -> str:
+    return f"delivery-{bare_uuid(run.pk)}"
+
+
+def with_callback(runs: QuerySet[Run]) -> QuerySet[Run]:
+    return runs.filter(callback_url__isnull=False)
+
+
+def state_of(run: Run) -> str:
+    """waiting: for the run's end or the next attempt; sent: it was taken; given_up: it was not, and none follows."""
+    if run.callback_due_at is not None:
+        return "waiting"
+    return "sent" if run.callback_sent_at is not None else "given_up"
+
+
+def send_due(at: datetime | None = None, *, seconds: float = 20.0) -> int:
+    """Send what is due, for some seconds; how many were taken by their receivers."""
+    end, sent = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        run = _take(at or now())
+        if run is None:
+            break
+        sent += _send(run, at or now())
+    return sent
+
+
+@transaction.atomic
+def _take(at: datetime) -> Run | None:
+    held = Run.objects.filter(callback_held_until__gt=at).values_list("organization_id", flat=True)
+    holding = Counter(held)
+    if holding.total() >= MOST_AT_ONCE:
+        return None
+    busy = [organization_id for organization_id, count in holding.items() if count >= MOST_OF_ONE]
+    free = Q(callback_held_until=None) | Q(callback_held_until__lte=at)
+    due = Run.objects.filter(free, callback_due_at__lte=at).exclude(status__in=ACTIVE)
+    due = due.exclude(organization_id__in=busy).select_related("conversation")
+    run = due.select_for_update(skip_locked=True, of=("self",)).order_by("callback_due_at").first()
+    if run is not None:
+        run.callback_attempts += 1
+        run.callback_held_until = at + HELD
+        run.save(update_fields=["callback_attempts", "callback_held_until"])
+    return run
+
+
+def _send(run: Run, at: datetime) -> bool:
+    try:
+        status = _post(run)
+    except NotDelivered as error:
+        _failed(run, error, at)
+        return False
+    except Exception:
+        # A fault of ours: it is raised, but must not be met again with every round.
+        _failed(run, NotDelivered("The server failed at making the callback; its log says how."), at)
+        raise
+    _settle(run, callback_due_at=None, callback_sent_at=at, callback_status_code=status, callback_error=None)
+    return True
+
+
+def _post(run: Run) -> int:
+    body, secret = body_of(run), _secret_of(run.organization_id)
+    headers = outbound.signed_headers(secret, delivery_id(run), body)
+    release_connection()
+    return outbound.post(run.callback_url or "", body, headers, _policy())
+
+
+def _failed(run: Run, error: NotDelivered, at: datetime) -> None:
+    over = error.final or run.callback_attempts > len(PAUSES)
+    due = None if over else at + PAUSES[run.callback_attempts - 1]
+    log.warning("%s: its callback was not taken (attempt %d): %s", run.pk, run.callback_attempts, error)
+    _settle(run, callback_due_at=due, callback_status_code=error.status, callback_error=str(error)[:500])
+
+
+def _settle(run: Run, **columns: Any) -> None:
+    """Not where another has taken it meanwhile: then its word counts."""
+    Run.objects.filter(pk=run.pk, callback_held_until=run.callback_held_until).update(
+        callback_held_until=None, **columns
+    )
+
+
+def body_of(run: Run) -> bytes:
+    """The contract's `{run_id, status, completed_at, metadata}`; `metadata.result` is what a waiting send would get."""
+    shown = run_wire(run)
+    body = {"run_id": run.pk, "status": shown["status"], "completed_at": shown["completed_at"]}
+    metadata = dict(shown["metadata"])
+    if run.error is None:
+        metadata["result"] = sse.answered_of(run, retelling.events_of(run)).body
+    found = orjson.dumps(body | {"metadata": metadata})
+    if len(found) > MOST_BODY:
+        metadata["result"] = None
+        metadata["result_omitted"] = f"It has more than {MOST_BODY} bytes: read the run's messages."
+        found = orjson.dumps(body | {"metadata": metadata})
+    return found
+
+
+def send_again(run: Run, actor_id: str) -> None:
+    """Begin anew with the attempts, at once. Raises Conflict where there is nothing to send."""
+    if not run.callback_url:
+        raise Conflict("This run was sent without a callback_url.")
+    if run.status in ACTIVE:
+        raise Conflict("This run has not ended: its callback is sent when it has.")
+    with transaction.atomic():
+        Run.objects.filter(pk=run.pk).update(callback_due_at=now(), callback_attempts=0)
+        note(run.organization_id, actor_id, Deed(action="callback.send_again", target=run.pk))
+        transaction.on_commit(doorbell.ring_callbacks)
+
+
+def renew_secret(organization_id: str, actor_id: str) -> str:
+    """A new one, which signs from now on: the only time that anybody sees it."""
+    secret = outbound.new_secret()
+    with transaction.atomic():
+        row, _ = WebhookSecret.objects.update_or_create(organization_id=organization_id, defaults={"secret": secret})
+        note(organization_id, actor_id, Deed(action="webhook_secret.new", target=row.pk))
+    return secret
+
+
+def _secret_of(organization_id: str) -> str:
+    """One that nobody has seen, where nobody asked for one yet. Raises NotDelivered."""
+    row, _ = WebhookSecret.objects.get_or_create(
+        organization_id=organization_id, defaults={"secret": outbound.new_secret()}
+    )
+    kept: Any = row.secret
+    try:
+        return kept if isinstance(kept, str) else str(kept.reveal())
+    except Undecryptable:
+        raise NotDelivered("The stored signing secret cannot be decrypted: make a new one.") from None
+
+
+def _policy() -> Policy:
+    return Policy(settings.WEBHOOK_PRIVATE_ADDRESSES, "WEBHOOK_PRIVATE_ADDRESSES", "Perennial-Webhooks/1")
