@@ -18,7 +18,7 @@ from accounts.access import Caller
 from agents import failover
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import approvals, callbacks, doorbell, gates
+from conversations import approvals, callbacks, doorbell, gates, queue
 from conversations.events import encode
 from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
@@ -48,7 +48,10 @@ RETURNING run.*, live.status AS was
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:
-    """What is sent. `rows`: the messages as they will be stored; `options`: the rest of the request."""
+    """What is sent. `rows`: the messages as they will be stored; `options`: the rest of the request.
+
+    `may_wait`: where a turn runs, this one is to begin when it ends, instead of being refused.
+    """
 
     rows: Sequence[dict[str, Any]]
     options: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Send:
     request_id: str = ""
     billing: dict[str, str] = field(default_factory=dict)
     callback_url: str | None = None
+    may_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
     rows = _checked(conversation, send.rows)
+    if not send.may_wait and not conversation.pending_approval_id and queue.waited_for(conversation.pk):
+        raise _busy(conversation)
     run = Run(
         organization_id=conversation.organization_id,
         project_id=project_id,
@@ -112,21 +118,36 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
 
 
 def _insert(run: Run, send: Send, passed: Passed) -> Started | None:
-    """None where the turn that stood in the way has just ended. Raises Conflict where it goes on."""
+    """None where it is worth a second try: the turn in the way has just ended, or this one may wait for it.
+
+    Raises Conflict where it goes on.
+    """
     try:
         with transaction.atomic():
             gates.check_parallel(run, passed)
+            run.waits_turn = _waits(run, send)
             run.save(force_insert=True)
-            transaction.on_commit(partial(doorbell.ring, run.pk, 0))
+            begin = partial(queue.begin_next, run.conversation_id)
+            ring = begin if run.waits_turn else partial(doorbell.ring, run.pk, 0)
+            transaction.on_commit(ring)
     except IntegrityError:
         known = _known(run.conversation, send) if send.idempotency_key else None
         if known is not None:
             return Started(known, fresh=False)
+        if send.may_wait and not run.conversation.pending_approval_id:
+            run.waits_turn = True
+            return None
         busy = _busy(run.conversation)
         if busy.extra["run_id"] is None:
             return None
         raise busy from None
     return Started(run, fresh=True, passed=passed)
+
+
+def _waits(run: Run, send: Send) -> bool:
+    """An answer to what the conversation waits for comes before what waits for the conversation."""
+    may = send.may_wait and not run.conversation.pending_approval_id
+    return may and (run.waits_turn or queue.must_wait(run.conversation))
 
 
 def _known(conversation: Conversation, send: Send) -> Run | None:
@@ -140,9 +161,10 @@ def _known(conversation: Conversation, send: Send) -> Run | None:
 
 
 def _busy(conversation: Conversation) -> Conflict:
-    running = Run.objects.filter(conversation=conversation, status__in=ACTIVE).values_list("pk", flat=True).first()
+    running = Run.objects.filter(conversation=conversation, status__in=ACTIVE)
+    first = running.order_by("waits_turn", "created_at").values_list("pk", flat=True).first()
     message = "CONVERSATION_BUSY: a turn is running in this conversation. Wait for it, follow it, or cancel it."
-    return Conflict(message, extra={"run_id": running})
+    return Conflict(message, extra={"run_id": first})
 
 
 def _checked(conversation: Conversation, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -190,6 +212,7 @@ def cancel_run(run: Run) -> bool:
         append(cancelled.pk, cancelled.fence, batch)
     except redis.RedisError as error:
         log.warning("%s: its followers were not told that it was cancelled: %s", run.pk, error)
+    queue.begin_next(cancelled.conversation_id)
     return True
 
 

@@ -162,7 +162,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         conversation = access.conversation_ref(self.caller, reference)
         self.agent_id, self.conversation_id = conversation.agent_id, conversation.pk
         live = Run.objects.filter(conversation=conversation, status__in=(*ACTIVE, RunStatus.WAITING_APPROVAL))
-        return live.only("id", "status").order_by("-created_at").first()
+        return live.only("id", "status").order_by("waits_turn", "-created_at").first()
 
     def _authorized(self, reference: str) -> Caller:
         organization_id = access.organization_of(reference) if self.credentials.session_key else ""
@@ -289,6 +289,7 @@ class ConversationConsumer(AsyncWebsocketConsumer):
             run_type="send_conversation_message",
             idempotency_key=hashlib.sha256(key.encode()).hexdigest() if key else otids_key(body),
             request_hash=fingerprint(body),
+            may_wait=body.when_busy == "queue",
         )
         started = actions.start_run(self._allowed(Scope.WRITE), self._conversation(), send)
         return started.run, started.fresh

@@ -139,6 +139,9 @@ class SendBody(_Body):
     use_assistant_message: bool = True
     assistant_message_tool_name: str = "send_message"
     assistant_message_tool_kwarg: str = "message"
+    when_busy: Literal["reject", "queue"] = Field(
+        default="reject", description="Where a turn runs: 409, or a run that begins when those before it have ended"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -187,7 +190,9 @@ class AsyncBody(SendBody):
 
 def options_of(body: SendBody) -> dict[str, Any]:
     """The request without its messages: what the run remembers of it."""
-    return body.model_dump(exclude={"messages", "input", "agent_id", "callback_url"}, exclude_defaults=True)
+    return body.model_dump(
+        exclude={"messages", "input", "agent_id", "callback_url", "when_busy"}, exclude_defaults=True
+    )
 
 
 def rows_of(body: SendBody) -> list[dict[str, Any]]:

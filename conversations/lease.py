@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _CLAIM = """
 WITH held AS (
     SELECT id, worker AS lost_worker, current_step_id AS lost_step_id FROM conversations_run
-    WHERE id = %s AND status IN ('queued', 'running') AND (worker = '' OR lease_expires_at < now())
+    WHERE id = %s AND status IN ('queued', 'running') AND NOT waits_turn AND (worker = '' OR lease_expires_at < now())
         AND step_count = coalesce(%s, step_count)
     FOR UPDATE SKIP LOCKED
 )

@@ -155,6 +155,7 @@ class Run(OrganizationModel):
     agent = models.ForeignKey("agents.Agent", on_delete=models.CASCADE, related_name="runs", db_index=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs", db_index=False)
     status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    waits_turn = models.BooleanField(default=False, db_default=False, help_text="Begins when the turn before it ends.")
     stop_reason = models.CharField(max_length=50, null=True, blank=True)
     input = models.JSONField(default=list)
     options = models.JSONField(default=dict)
@@ -192,7 +193,9 @@ class Run(OrganizationModel):
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["conversation"], condition=Q(status__in=["queued", "running"]), name="one_running_turn"
+                fields=["conversation"],
+                condition=Q(status__in=["queued", "running"], waits_turn=False),
+                name="one_running_turn",
             ),
             models.UniqueConstraint(
                 fields=["conversation", "idempotency_key"],
@@ -205,6 +208,11 @@ class Run(OrganizationModel):
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["conversation", "-created_at"]),
             models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
+            models.Index(
+                fields=["conversation", "created_at", "id"],
+                condition=Q(status="queued", waits_turn=True),
+                name="runs_waiting_their_turn",
+            ),
             models.Index(fields=["callback_due_at"], condition=Q(callback_due_at__isnull=False), name="callbacks_due"),
             models.Index(
                 fields=["callback_held_until"], condition=Q(callback_held_until__isnull=False), name="callbacks_held"

@@ -16,7 +16,7 @@ from agents.loop import Answer
 from agents.model_calls import Abandoned, ModelCall, Outcome
 from agents.tools import execute
 from agents.tools.execute import Planned
-from conversations import approvals, compacting, doorbell, failures, lease, loops, turn
+from conversations import approvals, compacting, doorbell, failures, lease, loops, queue, turn
 from conversations import history as histories
 from conversations.commit import Committed, LeaseLost, commit_step, note_last_run, remember_rows
 from conversations.events import delta, publish, publish_later, statistics
@@ -60,6 +60,9 @@ def advance(run_id: str, step: int | None = None) -> None:
         writer.close()
     if following is not None:
         doorbell.ring(run_id, following)
+        return
+    queue.begin_next(run.conversation_id)
+    release_connection()
 
 
 def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:

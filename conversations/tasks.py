@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from conversations import callbacks, doorbell, ledger_audit, runner
+from conversations import callbacks, doorbell, ledger_audit, queue, runner
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
 from core.time import now
@@ -30,7 +30,9 @@ def advance_run(run_id: str, step: int | None = None) -> None:
 def sweep_runs() -> int:
     """Ring for every run whose lease, or whose wait for a worker, has run out."""
     at = now()
-    overdue = Run.objects.filter(Q(lease_expires_at__lt=at) | Q(lease_expires_at=None), status__in=ACTIVE)
+    overdue = Run.objects.filter(
+        Q(lease_expires_at__lt=at) | Q(lease_expires_at=None), status__in=ACTIVE, waits_turn=False
+    )
     runs = list(overdue.order_by("lease_expires_at")[:SWEEP_BATCH])
     # One that nobody holds waits anew: the next sweep need not ring for it again while the workers are busy.
     idle = [run.pk for run in runs if not run.worker]
@@ -39,6 +41,7 @@ def sweep_runs() -> int:
         if run.step_count and not run.worker:
             _retell(run)
         doorbell.ring(run.pk, run.step_count)
+    queue.begin_left_behind()
     return len(runs)
 
 

@@ -209,6 +209,7 @@ def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: 
             if f"X-Billing-{header}" in headers
         },
         callback_url=getattr(data, "callback_url", None),
+        may_wait=data.when_busy == "queue",
     )
 
 
@@ -220,7 +221,7 @@ def _run_to_resume(caller: Caller, conversation_id: str, data: ResumeBody) -> Ru
     if data.otid:
         run = runs.filter(input__contains=[{"otid": data.otid}]).first()
     else:
-        run = runs.filter(status__in=ACTIVE).first()
+        run = runs.filter(status__in=ACTIVE).order_by("waits_turn", "-created_at").first()
     if run is None:
         raise BadInput("No active runs found for this conversation.")
     return run
