@@ -87,7 +87,7 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
     rows = _checked(conversation, send.rows)
-    if not send.may_wait and not conversation.pending_approval_id and queue.waited_for(conversation.pk):
+    if not send.may_wait and not conversation.pending_approval_id and queue.is_waited_for(conversation):
         raise _busy(conversation)
     run = Run(
         organization_id=conversation.organization_id,
@@ -127,9 +127,10 @@ def _insert(run: Run, send: Send, passed: Passed) -> Started | None:
             gates.check_parallel(run, passed)
             run.waits_turn = _waits(run, send)
             run.save(force_insert=True)
-            begin = partial(queue.begin_next, run.conversation_id)
-            ring = begin if run.waits_turn else partial(doorbell.ring, run.pk, 0)
-            transaction.on_commit(ring)
+            if run.waits_turn:
+                queue.note_waiting(run.conversation)
+            else:
+                transaction.on_commit(partial(doorbell.ring, run.pk, 0))
     except IntegrityError:
         known = _known(run.conversation, send) if send.idempotency_key else None
         if known is not None:

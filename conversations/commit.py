@@ -40,7 +40,7 @@ class LeaseLost(Exception):
 class Committed:
     """What was written. `rows`: the new messages, the input included. `status` None: another step follows.
 
-    `overtaken`: somebody changed the conversation's context meanwhile, so that what the worker remembers is void.
+    `overtaken`: somebody changed the conversation meanwhile, so that what the worker remembers of it is void.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -204,8 +204,10 @@ def _write_conversation(work: Work, outcome: Outcome, done: Committed) -> None:
     if done.status is not None:
         changes["last_run_completion"] = now()
     row = Conversation.objects.filter(pk=conversation.pk)
-    done.overtaken = not row.filter(context_version=conversation.context_version).update(**changes)
+    known = row.filter(context_version=conversation.context_version, sends_wait=conversation.sends_wait)
+    done.overtaken = not known.update(**changes)
     if done.overtaken:
+        conversation.sends_wait = True  # perhaps: somebody has to look
         row.update(**changes | {"context_version": F("context_version") + 1})
     for name, value in changes.items():
         setattr(conversation, name, value)

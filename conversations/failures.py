@@ -11,6 +11,7 @@ from agents.events import RunEnded, StepEnded
 from agents.model_calls import Outcome
 from budgets.errors import BudgetExceeded
 from conversations import history as histories
+from conversations import queue
 from conversations.commit import LeaseLost, note_last_run, step_row, write_run
 from conversations.events import publish, statistics
 from conversations.models import Run, RunStatus, Step, StepStatus
@@ -106,6 +107,7 @@ def fail_run(run: Run, writer: RunWriter, failure: Exception) -> None:
     )
     publish(writer, *told)
     note_last_run(run, reason)
+    queue.begin_next(run.conversation_id)
 
 
 def _insert_failed_step(failure: StepFailed, described: dict[str, Any], reason: str) -> None:

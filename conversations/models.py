@@ -24,7 +24,7 @@ class Conversation(OrganizationModel, Audited):
 
     `next_seq` numbers its messages. `context_version` grows whenever the messages in context change otherwise than by
     appending, so that a worker knows whether what it remembers still holds. `compiled_version` is the agent's
-    `prompt_version` that the stored system message shows.
+    `prompt_version` that the stored system message shows. `sends_wait`: perhaps one does, see `conversations.queue`.
     """
 
     id = PrefixedIdField(prefix="conv", primary_key=True)
@@ -44,6 +44,7 @@ class Conversation(OrganizationModel, Audited):
     compiled_version = models.PositiveIntegerField(default=0, editable=False)
     context_tokens = models.PositiveIntegerField(default=0, editable=False, help_text="As the last model call counted.")
     pending_approval_id = models.CharField(max_length=60, blank=True, editable=False, help_text="Message it waits on.")
+    sends_wait = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["-created_at"]

@@ -60,9 +60,6 @@ def advance(run_id: str, step: int | None = None) -> None:
         writer.close()
     if following is not None:
         doorbell.ring(run_id, following)
-        return
-    queue.begin_next(run.conversation_id)
-    release_connection()
 
 
 def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
@@ -78,10 +75,12 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
     work = compacting.compact_if_full(work, writer, held)
     committed, outcome = _step(work, held, writer)
     _announce(work, committed, outcome, writer)
-    if committed.status is not None:
-        note_last_run(run, committed.verdict.stop_reason or "")
-        return None
-    return run.step_count + 1
+    if committed.status is None:
+        return run.step_count + 1
+    note_last_run(run, committed.verdict.stop_reason or "")
+    if work.conversation.sends_wait:
+        queue.begin_next(run.conversation_id)
+    return None
 
 
 def _resume(work: Work, writer: RunWriter) -> int | None:
@@ -99,6 +98,7 @@ def _resume(work: Work, writer: RunWriter) -> int | None:
     )
     publish(writer, *told, ended)
     note_last_run(run, ended.stop_reason)
+    queue.begin_next(run.conversation_id)
     return None
 
 

@@ -21,6 +21,11 @@ class Migration(migrations.Migration):
             name='waits_turn',
             field=models.BooleanField(db_default=False, default=False, help_text='Begins when the turn before it ends.'),
         ),
+        migrations.AddField(
+            model_name='conversation',
+            name='sends_wait',
+            field=models.BooleanField(db_default=False, default=False, editable=False),
+        ),
         migrations.AddIndex(
             model_name='run',
             index=models.Index(condition=models.Q(('status', 'queued'), ('waits_turn', True)), fields=['conversation', 'created_at', 'id'], name='runs_waiting_their_turn'),

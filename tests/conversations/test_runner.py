@@ -284,13 +284,12 @@ def test_a_fault_of_ours_fails_the_run_without_telling_what_it_was(tenant: Tenan
 
 @pytest.mark.parametrize(
     ("script", "steps", "queries"),
-    [("[[say Hi]]", 1, 10), (f"[[tool memory_insert {INSERT} then say Done]]", 2, 29)],
+    [("[[say Hi]]", 1, 9), (f"[[tool memory_insert {INSERT} then say Done]]", 2, 28)],
     ids=["plain", "with a tool"],
 )
 def test_a_turn_costs_few_queries(
     tenant: Tenant, django_assert_max_num_queries: DjangoAssertNumQueries, script: str, steps: int, queries: int
 ) -> None:
-    """The last of them asks whether a send waits for the end of this turn."""
     conversation = thinker(tenant)
     turn(tenant, conversation, script)
     run = send(tenant, conversation, script)
