@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -14,6 +14,7 @@ Kind = Literal[
     "bad_return",  # no JSON, or too much of it
     "requirements",  # they cannot be installed
     "unavailable",  # this machine cannot isolate it, or the sandbox cannot start
+    "abandoned",  # nobody waited for it any more
 ]
 
 
@@ -34,13 +35,20 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Run `function` of `source` (its last one, where none is named). `requirements`: `name` or `name==version`."""
+    """Run `function` of `source` (its last one, where none is named). `requirements`: `name` or `name==version`.
+
+    `state`: what a parameter `agent_state` gets, an AgentState as the wire has it. `network`: it may reach public
+    addresses by HTTP. `wall_s`: a limit of its own.
+    """
 
     source: str
     function: str | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
+    state: Mapping[str, Any] | None = None
+    network: bool = False
+    wall_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,10 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
+    """`memory`: what the tool made of the blocks in `Call.state`, by label, where it changed them."""
+
     value: Any = None
+    memory: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     stdout: str = ""
     stderr: str = ""
@@ -71,8 +82,8 @@ class Isolation:
 
 
 class Sandbox(Protocol):
-    def run(self, call: Call) -> Outcome:
-        """Never raises for what the tool does."""
+    def run(self, call: Call, abandoned: Callable[[], bool] = bool) -> Outcome:
+        """Never raises for what the tool does. Once `abandoned` is true, the tool is ended soon."""
         ...
 
     def isolation(self) -> Isolation: ...

@@ -90,7 +90,7 @@ def build_root(root: str, folders: dict[str, str], scratch_mb: int) -> None:
         elif os.path.isdir(folder) and not os.path.isdir(root + target):
             os.makedirs(root + target)
             _bind(folder, root + target, _RDONLY | _NOSUID | _NODEV)
-    os.makedirs(f"{root}/etc")
+    os.makedirs(f"{root}/etc", exist_ok=True)
     for file in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/etc/ld.so.cache"):
         if os.path.exists(file):
             os.makedirs(os.path.dirname(root + file), exist_ok=True)

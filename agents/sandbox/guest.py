@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from agents.sandbox import confine
+from agents.sandbox.agent_state import AgentState
 
 FILE = "<tool>"
 TRACEBACK_CHARS = 2000
@@ -41,7 +42,7 @@ def main() -> None:
     except OSError as error:
         _say(result, {"unavailable": str(error)})
         os._exit(1)
-    for descriptor in (request, result, 1, 2):
+    for descriptor in (request, result, setup["link_fd"], 1, 2):
         os.close(descriptor)
     os._exit(_wait(inner, setup["limits"]["cpu_s"]))
 
@@ -54,7 +55,7 @@ def _inner(setup: dict[str, Any], request: int, result: int) -> None:
         _say(result, {"unavailable": str(error)})
         os._exit(1)
     _say(result, {"ready": True})
-    _say(result, _answer(_read_all(request), setup["limits"]["return_bytes"]))
+    _say(result, _answer(_read_all(request), setup))
     os._exit(0)
 
 
@@ -64,6 +65,13 @@ def _enter(setup: dict[str, Any]) -> None:
     os.close(null)
     for name in WARM:
         importlib.import_module(name)
+    setup["proxy"] = {}
+    if setup["network"]:  # late, as above
+        loopback = importlib.import_module("agents.sandbox.loopback")
+        loopback.hand_over(setup["link_fd"])
+        setup["proxy"] = loopback.variables()
+    else:
+        os.close(setup["link_fd"])
     if setup["isolated"]:
         confine.build_root(setup["root"], setup["folders"], setup["limits"]["scratch_mb"])
     else:
@@ -89,34 +97,45 @@ def _wait(inner: int, cpu_s: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _answer(request: bytes, most: int) -> dict[str, Any]:
+def _answer(request: bytes, setup: dict[str, Any]) -> dict[str, Any]:
     if not request:
         os._exit(0)  # nobody needs this one any more
     call = json.loads(request)
     try:
         os.environ.clear()
         os.environ.update({"HOME": os.getcwd(), "TMPDIR": os.getcwd(), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
+        os.environ.update(setup["proxy"])
         os.environ.update(call["variables"])
-        value = _call(call)
+        state = AgentState(call["state"]) if call["state"] else None
+        value = _call(call, state)
     except BaseException as error:  # whatever a tool raises, SystemExit included, is told to the model
         return {"failure": {"kind": "exception", "message": _short(error), "traceback": _traceback(error)}}
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # the tool may have closed it or put anything in its place
                 stream.flush()
-    return _encoded(value, most)
+    return _encoded(value, state, setup["limits"]["return_bytes"])
 
 
-def _call(call: dict[str, Any]) -> Any:
+def _call(call: dict[str, Any], state: AgentState | None) -> Any:
     source = call["source"]
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
     module = types.ModuleType("tool")
     sys.modules["tool"] = module
     exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 -- it is what this is for
-    value = _function(module, call["function"])(**call["args"])
+    function = _function(module, call["function"])
+    value = function(**_injected(function, state), **call["args"])
     if isinstance(value, types.CoroutineType):
         return importlib.import_module("asyncio").run(value)  # late: it would double what starting a guest costs
     return value
+
+
+def _injected(function: Callable[..., Any], state: AgentState | None) -> dict[str, Any]:
+    """What a tool gets unasked, where it has a parameter for it."""
+    code = getattr(function, "__code__", None)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
+    known = {"agent_state": state, "agent_id": os.environ.get("LETTA_AGENT_ID")}
+    return {name: value for name, value in known.items() if name in names and value is not None}
 
 
 def _function(module: types.ModuleType, name: str | None) -> Callable[..., Any]:
@@ -130,14 +149,17 @@ def _function(module: types.ModuleType, name: str | None) -> Callable[..., Any]:
     return found
 
 
-def _encoded(value: Any, most: int) -> dict[str, Any]:
+def _encoded(value: Any, state: AgentState | None, most: int) -> dict[str, Any]:
     try:
         text = json.dumps(value, default=_plain, allow_nan=False)
+        memory = json.dumps(state.memory.changes() if state else {})
     except BaseException as error:  # the value's own methods ran: anything can come of it
         return _bad(f"the return value cannot be written as JSON: {_short(error)}")
     if len(text) > most:
         return _bad(f"the return value has {len(text)} bytes of JSON; at most {most} are taken")
-    return {"value": json.loads(text)}
+    if len(memory) > most:
+        return _bad(f"the changed memory has {len(memory)} bytes of JSON; at most {most} are taken")
+    return {"value": json.loads(text), "memory": json.loads(memory)}
 
 
 def _plain(value: Any) -> Any:

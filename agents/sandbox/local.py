@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agents.sandbox import seccomp
 from agents.sandbox.base import Call, Failure, Isolation, Limits, Outcome
+from agents.sandbox.egress import Reach
 from agents.sandbox.process import Guest, NotStarted, Setup
-from agents.sandbox.requirements import NotInstallable, installed
+from agents.sandbox.requirements import Environments, NotInstallable
 
+KINDS = 8  # of guests that wait: by their packages, with and without the network
 HELD = ("namespaces (user, mount, process, network, IPC)", "seccomp", "no capabilities", "resource limits")
 UNHELD = ("resource limits", "an environment of its own")
 MEND = (
@@ -22,14 +25,20 @@ MEND = (
 )
 
 
+def nowhere(host: str, port: int) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Policy:
-    """`folder`: where installed packages and empty roots are kept. `pool`: how many guests wait for a call."""
+    """`folder`: where installed packages and empty roots are kept. `pool`: how many guests of a kind wait for a call.
+    `reach`: where a tool that was granted the network may go."""
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
     pool: int = 2
     allow_unisolated: bool = False
+    reach: Reach = nowhere
 
 
 class LocalSandbox:
@@ -37,32 +46,32 @@ class LocalSandbox:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._waiting: deque[Guest] = deque()
+        self._environments = Environments(policy.folder / "packages")
+        self._waiting: OrderedDict[Setup, deque[Guest]] = OrderedDict()
         self._lock = threading.Lock()
-        self._filling = False
+        self._filling: set[Setup] = set()
         self._isolation: Isolation | None = None
         self._closed = False
 
-    def run(self, call: Call) -> Outcome:
+    def run(self, call: Call, abandoned: Callable[[], bool] = bool) -> Outcome:
         isolation = self.isolation()
         if not isolation.isolated and not self._policy.allow_unisolated:
             return _failed("unavailable", f"this server cannot run custom tools safely: {isolation.problem}")
         try:
-            site = str(installed(call.requirements, self._policy.folder / "packages")) if call.requirements else ""
+            site = self._installed(call, abandoned)
             if not isolation.isolated:
-                return self._unisolated(call, site)
-            guest = None if site else self._warm()
-            if guest is None:
-                guest = self._started(self._setup(site))
+                return self._unisolated(call, site, abandoned)
+            setup = self._setup(site, network=call.network)
+            guest = self._warm(setup) or self._started(setup)
         except NotInstallable as error:
             return _failed("requirements", str(error))
         except (NotStarted, OSError) as error:
             return _failed("unavailable", f"the sandbox did not start: {error}")
         try:
-            return guest.ask(call)
+            return guest.ask(call, abandoned)
         finally:
             guest.end()
-            self._refill()
+            self._refill(setup)
 
     def isolation(self) -> Isolation:
         """Found by trying, until it has worked: a machine that is short of memory now may not be so later."""
@@ -77,7 +86,7 @@ class LocalSandbox:
         """End the guests that wait."""
         with self._lock:
             self._closed = True
-            waiting = list(self._waiting)
+            waiting = [guest for pool in self._waiting.values() for guest in pool]
             self._waiting.clear()
         for guest in waiting:
             guest.end()
@@ -86,64 +95,80 @@ class LocalSandbox:
         if sys.platform != "linux" or not seccomp.known():
             return Isolation(False, UNHELD, f"no name spaces on {sys.platform}, or an unknown processor", MEND)
         try:
-            self._started(self._setup("")).end()
+            self._started(self._setup()).end()
         except (NotStarted, OSError) as error:
             return Isolation(False, UNHELD, str(error), MEND)
         return Isolation(True, HELD)
 
-    def _setup(self, site: str) -> Setup:
+    def _installed(self, call: Call, abandoned: Callable[[], bool]) -> str:
+        if not call.requirements:
+            return ""
+        return str(self._environments.wait(call.requirements, call.wall_s or self._policy.limits.wall_s, abandoned))
+
+    def _setup(self, site: str = "", *, network: bool = False) -> Setup:
         root = self._policy.folder / "root"
         root.mkdir(parents=True, exist_ok=True)
-        return Setup(self._policy.limits, str(root), True, site)
+        return Setup(self._policy.limits, str(root), True, site, network)
 
     def _started(self, setup: Setup) -> Guest:
-        guest = Guest(setup)
+        guest = Guest(setup, self._policy.reach)
         guest.ready()
         return guest
 
-    def _unisolated(self, call: Call, site: str) -> Outcome:
+    def _unisolated(self, call: Call, site: str, abandoned: Callable[[], bool]) -> Outcome:
         with TemporaryDirectory(prefix="tool-") as scratch:
             guest = self._started(replace(self._setup(site), isolated=False, root=scratch))
             try:
-                return guest.ask(call)
+                return guest.ask(call, abandoned)
             finally:
                 guest.end()
 
-    def _warm(self) -> Guest | None:
+    def _warm(self, setup: Setup) -> Guest | None:
         with self._lock:
-            while self._waiting:
-                guest = self._waiting.popleft()
+            waiting = self._waiting.get(setup) or deque()
+            while waiting:
+                guest = waiting.popleft()
                 if guest.alive():
                     return guest
                 guest.end()
         return None
 
-    def _refill(self) -> None:
+    def _refill(self, setup: Setup) -> None:
         """By a thread that ends when the pool is full: a server that runs no tools keeps none."""
         with self._lock:
-            if self._filling or self._closed or len(self._waiting) >= self._policy.pool:
+            if setup in self._filling or not self._wants_more(setup):
                 return
-            self._filling = True
-        threading.Thread(target=self._fill, name="sandbox-pool", daemon=True).start()
+            self._filling.add(setup)
+        threading.Thread(target=self._fill, args=(setup,), name="sandbox-pool", daemon=True).start()
 
-    def _fill(self) -> None:
+    def _fill(self, setup: Setup) -> None:
         try:
-            while self._wants_more():
-                guest = self._started(self._setup(""))
-                with self._lock:
-                    if not self._closed:
-                        self._waiting.append(guest)
-                        continue
-                guest.end()
+            while self._put(setup, self._started(setup)):
+                pass
         except (NotStarted, OSError):
             pass  # the next call starts its own, and tells what is wrong
         finally:
             with self._lock:
-                self._filling = False
+                self._filling.discard(setup)
 
-    def _wants_more(self) -> bool:
+    def _put(self, setup: Setup, guest: Guest) -> bool:
+        """Whether more are wanted. Kinds of guests that were not asked for lately give way."""
+        given_up = []
         with self._lock:
-            return not self._closed and len(self._waiting) < self._policy.pool
+            if self._wants_more(setup):
+                self._waiting.setdefault(setup, deque()).append(guest)
+                self._waiting.move_to_end(setup)
+            else:
+                given_up.append(guest)
+            while len(self._waiting) > KINDS:
+                given_up += self._waiting.popitem(last=False)[1]
+            more = self._wants_more(setup)
+        for one in given_up:
+            one.end()
+        return more
+
+    def _wants_more(self, setup: Setup) -> bool:
+        return not self._closed and len(self._waiting.get(setup, ())) < self._policy.pool
 
 
 def _failed(kind: str, message: str) -> Outcome:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.sandbox.base import Call, Failure, Limits, Outcome
+from agents.sandbox.egress import Egress, Reach
 
 PROJECT = str(Path(__file__).resolve().parents[2])
 PACKAGES = "/packages"  # where a tool sees what was installed for it
+CERTIFICATES = "/etc/ssl/certs"
 START_S = 20.0
 END_S = 5.0
+LOOK_S = 0.25  # how often a tool's end is looked for that does not come from itself
 FLOOD = 50  # times `output_chars`: who prints more than that is ended
 _BOOT = f"import sys; sys.path.insert(0, {PROJECT!r}); from agents.sandbox.guest import main; main()"
 
@@ -34,29 +39,34 @@ class Setup:
     root: str
     isolated: bool = True
     site: str = ""
+    network: bool = False
 
-    def to_json(self, request: int, result: int) -> bytes:
+    def to_json(self, descriptors: Mapping[str, int]) -> bytes:
         python = os.path.realpath(sys.base_prefix)
         folders = {python: python} | ({self.site: PACKAGES} if self.site else {})
+        folders |= {CERTIFICATES: CERTIFICATES} if self.network else {}
         site = PACKAGES if self.site and self.isolated else self.site
-        own = {"folders": folders, "site": site, "project": PROJECT, "request_fd": request, "result_fd": result}
+        own = {"folders": folders, "site": site, "project": PROJECT, **descriptors}
         return json.dumps({**asdict(self), **own}).encode() + b"\n"
 
 
 class Guest:
     """Made in any thread. `ready` waits for the walls; `ask` may be used once; `end` always ends it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, reach: Reach) -> None:
         self.setup = setup
+        self._reach = reach
+        self._egress: Egress | None = None
         request, self._request = os.pipe()
         self._result, result = os.pipe()
+        self._link, far = socket.socketpair()
         try:
             self._process = subprocess.Popen(
                 [os.path.realpath(sys.executable), "-I", "-S", "-c", _BOOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(request, result),
+                pass_fds=(request, result, far.fileno()),
                 env={},
                 cwd="/",
                 bufsize=0,
@@ -65,12 +75,15 @@ class Guest:
         except OSError:
             os.close(self._request)
             os.close(self._result)
+            self._link.close()
             raise
         finally:
             os.close(request)
             os.close(result)
+            descriptors = {"request_fd": request, "result_fd": result, "link_fd": far.fileno()}
+            far.close()
         self._ended = False
-        self._write(self._pipe(0), setup.to_json(request, result))
+        self._write(self._pipe(0), setup.to_json(descriptors))
 
     def ready(self) -> None:
         """Raises NotStarted."""
@@ -78,18 +91,27 @@ class Guest:
         if said is None or not said.get("ready"):
             self.end()
             raise NotStarted(str((said or {}).get("unavailable", "the process did not start")))
+        if self.setup.network:
+            _, passed, _, _ = socket.recv_fds(self._link, 1, 1)
+            self._egress = Egress(socket.socket(fileno=passed[0]), self._reach)
 
-    def ask(self, call: Call) -> Outcome:
-        own = {"source": call.source, "function": call.function, "args": dict(call.args)}
+    def ask(self, call: Call, abandoned: Callable[[], bool] = bool) -> Outcome:
+        own = {"source": call.source, "function": call.function, "args": dict(call.args), "state": call.state}
         self._write(self._request, json.dumps({**own, "variables": dict(call.variables)}).encode())
         self._close_request()
-        reader = _Reader(self, self.setup.limits.wall_s)
+        reader = _Reader(self, call.wall_s or self.setup.limits.wall_s, abandoned)
         said = reader.line()
         code = self.end()
         most = self.setup.limits.output_chars
         failure = reader.failure or (_died(code, self.setup.limits) if said is None else _failure(said))
-        value = said.get("value") if said is not None and failure is None else None
-        return Outcome(value=value, failure=failure, stdout=_text(reader.out, most), stderr=_text(reader.err, most))
+        given = said if said is not None and failure is None else {}
+        return Outcome(
+            value=given.get("value"),
+            memory=_memory(call, given.get("memory")),
+            failure=failure,
+            stdout=_text(reader.out, most),
+            stderr=_text(reader.err, most),
+        )
 
     def end(self) -> int:
         """Its exit code; with it ends all that it has started."""
@@ -100,6 +122,9 @@ class Guest:
         for number in range(3):
             self._stream(number).close()
         os.close(self._result)
+        self._link.close()
+        if self._egress is not None:
+            self._egress.close()
         try:
             return self._process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -135,7 +160,8 @@ class Guest:
 class _Reader:
     """Reads the result and what the tool prints, side by side, until the result is whole or no more can come."""
 
-    def __init__(self, guest: Guest, seconds: float) -> None:
+    def __init__(self, guest: Guest, seconds: float, abandoned: Callable[[], bool] = bool) -> None:
+        self._abandoned = abandoned
         self._limits = guest.setup.limits
         self._result, self._stdout, self._stderr = guest.descriptors()
         self._until, self._seconds = time.monotonic() + seconds, seconds
@@ -158,10 +184,11 @@ class _Reader:
                 selector.register(descriptor, selectors.EVENT_READ)
             while self._result in selector.get_map() and self.failure is None:
                 left = self._until - time.monotonic()
-                events = selector.select(left) if left > 0 else []
-                if not events:
+                if left <= 0:
                     self.failure = Failure("timeout", f"it took more than {self._seconds:g} s and was ended")
-                for key, _ in events:
+                elif self._abandoned():
+                    self.failure = Failure("abandoned", "it was given up, because nobody waits for it any more")
+                for key, _ in selector.select(min(left, LOOK_S)) if self.failure is None else ():
                     if not self._read(int(key.fileobj)):  # type: ignore[arg-type]  # descriptors are what we register
                         selector.unregister(key.fileobj)
                 if self._kept[self._result].endswith(b"\n"):
@@ -203,6 +230,14 @@ class _Reader:
         except (ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else None
+
+
+def _memory(call: Call, said: Any) -> dict[str, str]:
+    """Of what a tool says, that which is about blocks it was shown; anything could have been written into the pipe."""
+    if call.state is None or not isinstance(said, dict):
+        return {}
+    labels = {block["label"] for block in call.state["memory"]["blocks"]}
+    return {label: value for label, value in said.items() if label in labels and isinstance(value, str)}
 
 
 def _failure(said: dict[str, Any]) -> Failure | None:

@@ -1,4 +1,4 @@
-"""The packages that a tool asks for: installed once per set, in a folder that its sandbox sees read-only."""
+"""The packages that tools ask for: installed once per set, in a folder that its sandboxes see read-only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _WANTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(\[[A-Za-z0-9,._-]{1,99}\])?(==[A-Za-z0-9.!+_-]{1,60})?")
 INSTALL_S = 300
 MAX_REQUIREMENTS = 50
+FAILED_S = 60.0  # how long a set that cannot be installed is not tried again
+LOOK_S = 0.1
+_SAID = re.compile(r"\s*(Collecting|Downloading|Using cached|Installing) ")
 
 
 class NotInstallable(Exception):
@@ -30,42 +35,108 @@ def checked(requirements: Sequence[str]) -> list[str]:
     return sorted(set(requirements))
 
 
-def installed(requirements: Sequence[str], folder: Path) -> Path:
-    """The folder that holds them, made now where it is new; others who want the same wait. Raises NotInstallable.
+class Environments:
+    """One a server process; thread-safe. Each set is built by a thread of its own, whoever waits for it."""
 
-    Wheels only: building a source distribution would run its code outside the sandbox.
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._builds: dict[str, _Build] = {}
+        self._lock = threading.Lock()
+
+    def wait(self, requirements: Sequence[str], seconds: float, abandoned: Callable[[], bool] = bool) -> Path:
+        """The folder that holds them, built now where it is new. Raises NotInstallable; also when it takes longer than
+        that: it is gone on with, and the next call finds it."""
+        wanted = checked(requirements)
+        key = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:32]
+        if (self._folder / key).is_dir():
+            return self._folder / key
+        build, deadline = self._begun(key, wanted), time.monotonic() + seconds
+        while not build.ended.wait(LOOK_S):
+            if abandoned() or time.monotonic() > deadline:
+                names = ", ".join(wanted)
+                raise NotInstallable(f"{names} are still being installed ({build.said}): call it again in a moment")
+        if build.problem:
+            raise NotInstallable(build.problem)
+        return self._folder / key
+
+    def _begun(self, key: str, wanted: Sequence[str]) -> _Build:
+        with self._lock:
+            build = self._builds.get(key)
+            if build is None or build.is_over():
+                build = self._builds[key] = _Build(self._folder / key, wanted)
+                threading.Thread(target=build.run, name="packages", daemon=True).start()
+            return build
+
+
+class _Build:
+    """Wheels only: building a source distribution would run its code outside the sandbox.
+
+    `said`: what it is at. `problem`: why it failed, for whoever wrote the tool.
     """
-    wanted = checked(requirements)
-    key = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:32]
-    done = folder / key
-    if done.is_dir():
-        return done
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{key}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.is_dir():
-            draft = folder / f"{key}.draft"
-            shutil.rmtree(draft, ignore_errors=True)
-            _install(wanted, draft)
-            draft.rename(done)
-    return done
 
+    def __init__(self, done: Path, wanted: Sequence[str]) -> None:
+        self.said = "waiting to begin"
+        self.problem = ""
+        self.ended = threading.Event()
+        self._done = done
+        self._wanted = wanted
+        self._ended_at = 0.0
 
-def _install(wanted: Sequence[str], folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--only-binary=:all:"]
-    try:
-        done = subprocess.run(
-            [*command, "--target", str(folder), *wanted],
+    def is_over(self) -> bool:
+        """It is there, or may be tried again."""
+        return self.ended.is_set() and (not self.problem or time.monotonic() - self._ended_at > FAILED_S)
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except NotInstallable as error:
+            self.problem = str(error)
+        except OSError as error:
+            self.problem = f"{', '.join(self._wanted)} cannot be installed: {error}"
+        finally:
+            self._ended_at = time.monotonic()
+            self.ended.set()
+
+    def _run(self) -> None:
+        self._done.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._done.with_suffix(".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process of this machine may be at it
+            if not self._done.is_dir():
+                draft = self._done.with_suffix(".draft")
+                shutil.rmtree(draft, ignore_errors=True)
+                self._install(draft)
+                draft.rename(self._done)
+
+    def _install(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--no-input", "--only-binary=:all:", "--progress-bar=off"]
+        with subprocess.Popen(
+            [*command, "--target", str(folder), *self._wanted],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=INSTALL_S,
-            check=False,
             umask=0o022,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotInstallable(f"installing {', '.join(wanted)} took more than {INSTALL_S} s") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-        raise NotInstallable(f"{', '.join(wanted)} cannot be installed: {lines[-1].removeprefix('ERROR: ')[:300]}")
-    folder.mkdir(exist_ok=True)
+        ) as pip:
+            late = threading.Timer(INSTALL_S, pip.kill)
+            late.start()
+            errors = self._read(pip)
+            code = pip.wait()
+            was_late = not late.is_alive()
+            late.cancel()
+        names = ", ".join(self._wanted)
+        if code and was_late:
+            raise NotInstallable(f"installing {names} took more than {INSTALL_S} s")
+        if code:
+            last = errors[-1] if errors else "pip failed"
+            raise NotInstallable(f"{names} cannot be installed: {last.removeprefix('ERROR: ')[:300]}")
+        folder.mkdir(exist_ok=True)
+
+    def _read(self, pip: subprocess.Popen[str]) -> list[str]:
+        """Follows what pip says; its errors."""
+        errors = []
+        for line in pip.stdout or ():
+            if line.startswith("ERROR"):
+                errors.append(line.strip())
+            elif _SAID.match(line):
+                self.said = line.strip()[:120]
+        return errors

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agents.sandbox.base import Call, Isolation, Limits
-from agents.sandbox.local import LocalSandbox, Policy
+from agents.sandbox.local import LocalSandbox, Policy, nowhere
 from agents.sandbox.process import Guest, Setup
 
 POLICY = Policy(Path(), Limits(wall_s=20), pool=2)
@@ -68,6 +68,18 @@ def test_a_slow_tool_is_ended(tmp_path: Path) -> None:
     assert failure.kind == "timeout"
 
 
+def test_a_tool_that_nobody_waits_for_is_ended(sandbox: LocalSandbox) -> None:
+    failure = sandbox.run(Call(source="import time\ndef tool():\n    time.sleep(60)\n"), lambda: True).failure
+    assert failure is not None
+    assert failure.kind == "abandoned"
+
+
+def test_a_call_may_have_a_limit_of_its_own(sandbox: LocalSandbox) -> None:
+    failure = sandbox.run(Call(source="import time\ndef tool():\n    time.sleep(60)\n", wall_s=0.2)).failure
+    assert failure is not None
+    assert "0.2 s" in failure.message
+
+
 def test_twenty_calls_at_once_do_not_mix(sandbox: LocalSandbox) -> None:
     calls = [Call(source=ADD, args={"a": number, "b": 0}) for number in range(20)]
     with ThreadPoolExecutor(20) as pool:
@@ -75,7 +87,7 @@ def test_twenty_calls_at_once_do_not_mix(sandbox: LocalSandbox) -> None:
 
 
 def test_a_guest_ends_with_the_server_that_holds_it(tmp_path: Path) -> None:
-    guest = Guest(Setup(Limits(), str(tmp_path)))
+    guest = Guest(Setup(Limits(), str(tmp_path)), nowhere)
     guest.ready()
     assert guest.alive()
     guest.end()
@@ -97,6 +109,7 @@ def test_packages_are_installed_once_and_seen_by_their_tool_alone(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     call = Call(source="import greeter\ndef tool():\n    return greeter.WORD\n", requirements=("greeter==1.0",))
+    assert "still being installed" in str(sandbox.run(call, lambda: True).failure), "nobody waits for pip"
     assert sandbox.run(call).value == "hello"
     wheel.unlink()
     assert sandbox.run(call).value == "hello"
