@@ -16,18 +16,18 @@ from django.db import IntegrityError, transaction
 
 from accounts.access import Caller
 from agents import failover
+from agents.events import Event, MessageAdded
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import approvals, callbacks, doorbell, gates, queue
+from conversations import approvals, callbacks, doorbell, gates, queue, unfinished
 from conversations.events import encode
 from conversations.gates import Passed
-from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus
+from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus, StepStatus
 from conversations.retelling import ended_event
 from conversations.rows import Row, row_of
 from conversations.threads import system_row
 from core.errors import BadInput, Conflict
-from core.ids import new_id
-from core.time import now, to_seconds
+from core.time import now
 from providers.resolve import resolve
 from streams.publish import ENDED, Batch, append
 
@@ -205,39 +205,28 @@ def cancel_run(run: Run) -> bool:
         if cancelled is None:
             return False
         if vars(cancelled)["was"] == RunStatus.WAITING_APPROVAL:
-            _deny_pending(cancelled)
+            answered = _deny_pending(cancelled)
+        else:
+            answered = unfinished.answer_calls_outside(cancelled, approvals.CANCELLED, StepStatus.CANCELLED)
         if cancelled.callback_due_at is not None:
             transaction.on_commit(doorbell.ring_callbacks)
+    told: list[Event] = [MessageAdded(message=answered)] if answered else []
     try:
-        batch = Batch([encode(ended_event(cancelled))], f"{cancelled.fence}.cancelled", ENDED)
-        append(cancelled.pk, cancelled.fence, batch)
+        events = [encode(event) for event in (*told, ended_event(cancelled))]
+        append(cancelled.pk, cancelled.fence, Batch(events, f"{cancelled.fence}.cancelled", ENDED))
     except redis.RedisError as error:
         log.warning("%s: its followers were not told that it was cancelled: %s", run.pk, error)
     queue.begin_next(cancelled.conversation_id)
     return True
 
 
-def _deny_pending(run: Run) -> None:
-    """The calls that waited get an answer, so that the conversation stays one a model can go on with."""
+def _deny_pending(run: Run) -> Row | None:
+    """The calls that waited get an answer."""
     conversation = Conversation.objects.select_for_update().get(pk=run.conversation_id)
     if not conversation.pending_approval_id:
-        return
+        return None
     request = Message.objects.filter(pk=conversation.pending_approval_id, run=run).first()
-    if request is None:
-        return
-    at = now()
-    returns = [approvals.denial(call, approvals.CANCELLED) for call in request.tool_calls]
-    row: Row = row_of(request) | {
-        "id": new_id("message"),
-        "role": "tool",
-        "content": [],
-        "tool_calls": [],
-        "stats": None,
-        "tool_returns": returns,
-        "created_at": at.isoformat(),
-        "date": to_seconds(at),
-    }
-    approvals.store(conversation, [row])
+    return unfinished.answer_calls(conversation, request, run, approvals.CANCELLED) if request else None
 
 
 def cancel_conversation(conversation: Conversation) -> dict[str, str]:

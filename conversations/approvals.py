@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from django.db import transaction
 from agents.tools import execute
 from agents.tools.execute import Planned
 from conversations import history as histories
+from conversations import outside
 from conversations.commit import check_fence, insert_rows, new_row, returned, write_run
-from conversations.models import Conversation, Run, RunStatus
+from conversations.models import Conversation, Run, RunStatus, ToolExecution
 from conversations.rows import Row
 from conversations.turn import Work, answers_approval, offer_of, tool_context
 from core.errors import BadInput, Conflict
@@ -62,8 +63,11 @@ def awaits(request: Mapping[str, Any]) -> list[str]:
     return list((request["stats"] or {}).get("awaits") or [call["id"] for call in request["tool_calls"]])
 
 
-def resume(work: Work) -> Resumed:
-    """Run what was approved, refuse what was denied, take what the client returned; all of it at once, or nothing."""
+def resume(work: Work, left: Sequence[ToolExecution], abandoned: Callable[[], bool]) -> Resumed:
+    """Run what was approved, refuse what was denied, take what the client returned; all of it at once, or nothing.
+
+    `left`: calls outside the database that a dead worker had declared. Raises LeaseLost.
+    """
     sent = next(row for row in work.run.input if row["role"] == "approval")
     request = next(e.row for e in work.history.seen if e.row["id"] == work.conversation.pending_approval_id)
     given = {item["tool_call_id"]: item for item in sent["approvals"]}
@@ -71,11 +75,15 @@ def resume(work: Work) -> Resumed:
         raise awaited(request["id"])
     calls = [ToolCall(**call) for call in request["tool_calls"]]
     to_run = [call for call in calls if _runs(given.get(call.id))]
+    places = [place for place, call in enumerate(calls) if call in to_run]
     planned = execute.plan(to_run, offer_of(work, to_run), tool_context(work, request["step_id"] or ""))
+    planned = [replace(item, place=place) for item, place in zip(planned, places, strict=True)]
+    made = _declared(work, request, planned, left)
+    results = outside.perform(outside.Calls(run=work.run, planned=planned, made=made, abandoned=abandoned))
     with transaction.atomic():
         check_fence(work.run)
         _end_waiting(request)
-        done = {item["tool_call_id"]: item for item in execute.apply(planned)}
+        done = {item["tool_call_id"]: item for item in execute.apply(planned, results)}
         done |= {call.id: _given(call, given[call.id]) for call in calls if call.id not in done}
         returns = [done[call.id] for call in calls]
         rows = [
@@ -84,9 +92,24 @@ def resume(work: Work) -> Resumed:
         ]
         resumed = Resumed(rows, *_ending(work, planned, returns))
         store(work.conversation, rows)
+        if made:
+            outside.forget(made)
         write_run(work.run, _changes(resumed))
     histories.forget(work.conversation.pk)
     return resumed
+
+
+def _declared(
+    work: Work, request: Row, planned: Sequence[Planned], left: Sequence[ToolExecution]
+) -> dict[int, ToolExecution]:
+    """The calls outside the database, by place, written down before any is made."""
+    if left:
+        return outside.recover(work.run, planned, left)
+    if not outside.calls_outside(planned):
+        return {}
+    with transaction.atomic():
+        check_fence(work.run)
+        return outside.declare(work.run, request["id"], planned)
 
 
 def _end_waiting(request: Row) -> None:

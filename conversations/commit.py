@@ -6,7 +6,8 @@ the run was cancelled or taken over, `LeaseLost` is raised and nothing is left b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,26 +60,35 @@ def status_of(stop_reason: str) -> RunStatus:
 def commit_step(work: Work, answer: Answer, outcome: Outcome, planned: Sequence[Planned]) -> Committed:
     """Raises LeaseLost; then nothing was written."""
     done = Committed(usage=Usage(**work.run.usage) + outcome.usage)
-    try:
-        with transaction.atomic():
-            if planned:
-                check_fence(work.run)
-            tools_at = now()
-            returns = execute.apply(planned)
-            done.rows = _rows(work, answer, returns)
-            done.verdict = _verdict(work, answer, planned, returns)
-            if done.verdict.nudge:
-                done.rows.append(_nudge(work, done.verdict.nudge, len(done.rows)))
-            done.status = status_of(done.verdict.stop_reason) if done.verdict.stop_reason else None
-            _write(work, outcome, done, to_ms(tools_at, now()) if returns else None)
-    except IntegrityError:  # who took the run over was faster, and has our place in the conversation
-        if ours(work.run).exists():
-            raise
-        raise LeaseLost(work.run.pk) from None
+    with fenced(work.run):
+        if planned:
+            check_fence(work.run)
+        tools_at = now()
+        returns = execute.apply(planned)
+        done.rows = said_rows(work, answer)
+        if returns:
+            done.rows.append(tool_row(work, returns, len(done.rows)))
+        done.verdict = verdict(work, answer, planned, returns)
+        if done.verdict.nudge:
+            done.rows.append(_nudge(work, done.verdict.nudge, len(done.rows)))
+        done.status = status_of(done.verdict.stop_reason) if done.verdict.stop_reason else None
+        _write(work, outcome, done, to_ms(tools_at, now()) if returns else None)
     return done
 
 
-def _verdict(work: Work, answer: Answer, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]) -> Verdict:
+@contextmanager
+def fenced(run: Run) -> Iterator[None]:
+    """A transaction of the run's worker. Raises LeaseLost where another worker has its place in the conversation."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError:  # who took the run over was faster
+        if ours(run).exists():
+            raise
+        raise LeaseLost(run.pk) from None
+
+
+def verdict(work: Work, answer: Answer, planned: Sequence[Planned], returns: Sequence[dict[str, Any]]) -> Verdict:
     if loop.paused(work.turn, answer.calls):
         return Verdict(stop_reason="requires_approval")
     if any(item.conflict for item in planned):
@@ -103,8 +113,8 @@ def check_fence(run: Run) -> None:
         raise LeaseLost(run.pk)
 
 
-def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]]) -> list[Row]:
-    """The step's messages, numbered behind what the conversation holds."""
+def said_rows(work: Work, answer: Answer) -> list[Row]:
+    """The step's input and the model's answer, numbered behind what the conversation holds."""
     waits = loop.paused(work.turn, answer.calls)
     content, tool_calls = answer_to_json(answer.message)
     kept = {call.id for call in answer.calls}
@@ -116,11 +126,14 @@ def _rows(work: Work, answer: Answer, returns: list[dict[str, Any]]) -> list[Row
             awaited = [call.id for call in answer.calls if loop.needs_approval(work.turn, call.name)]
             said["stats"] = {"awaits": awaited}
         rows.append(said | {"id": work.turn.message_id, "model": work.target.info.handle})
-    if returns:
-        rows.append(new_row(work, role="tool", tool_returns=returns, name=returns[0]["name"]))
     for offset, row in enumerate(rows):
         row["seq"] = work.conversation.next_seq + offset
     return rows
+
+
+def tool_row(work: Work, returns: list[dict[str, Any]], offset: int = 0) -> Row:
+    row = new_row(work, role="tool", tool_returns=returns, name=returns[0]["name"])
+    return row | {"seq": work.conversation.next_seq + offset}
 
 
 def new_row(work: Work, **columns: Any) -> Row:
@@ -148,27 +161,41 @@ def insert_rows(organization_id: str, rows: Sequence[Row]) -> None:
 
 
 def _write(work: Work, outcome: Outcome, done: Committed, tools_ms: int | None) -> None:
-    run, at = work.run, now()
+    at = now()
+    Step.objects.bulk_create([step_row(work, outcome, at=at, **ending(done, tools_ms))])
+    insert_rows(work.run.organization_id, done.rows)
+    write_conversation(work, done, spoken(work, outcome))
+    write_run(work.run, {**spent(work.run, outcome, done.usage), **stepped(work.run, done, at)})
+
+
+def ending(done: Committed, tools_ms: int | None) -> dict[str, Any]:
+    """What the step's row says of its end."""
     used = sorted({item["name"] for row in done.rows for item in row["tool_returns"]})
-    more = {"tools_ms": tools_ms, "stop_reason": done.verdict.stop_reason, "tools_used": used}
-    Step.objects.bulk_create([step_row(work, outcome, at=at, **more)])
-    insert_rows(run.organization_id, done.rows)
-    _write_conversation(work, outcome, done)
-    changes: dict[str, Any] = {
-        "step_count": run.step_count + 1,
-        "failures": 0,
-        "usage": asdict(done.usage),
-        "worker": "",
-        "current_step_id": "",
-        "lease_expires_at": at + timedelta(seconds=settings.RUN_LEASE_S),
-    }
+    return {"tools_ms": tools_ms, "stop_reason": done.verdict.stop_reason, "tools_used": used}
+
+
+def spent(run: Run, outcome: Outcome, usage: Usage) -> dict[str, Any]:
+    """Columns of the run that a model call changes; `usage`: the run's, with it."""
+    changes: dict[str, Any] = {"usage": asdict(usage)}
     if outcome.cost_usd is not None:
         changes["cost_usd"] = (run.cost_usd or 0) + outcome.cost_usd
     if run.ttft_ms is None and outcome.first_event_at is not None:
         changes["ttft_ms"] = to_ms(run.created_at, outcome.first_event_at)
+    return changes
+
+
+def stepped(run: Run, done: Committed, at: datetime) -> dict[str, Any]:
+    """Columns of the run that the end of a step changes; nobody holds it then."""
+    changes: dict[str, Any] = {
+        "step_count": run.step_count + 1,
+        "failures": 0,
+        "worker": "",
+        "current_step_id": "",
+        "lease_expires_at": at + timedelta(seconds=settings.RUN_LEASE_S),
+    }
     if done.status is not None:
         changes |= {"status": done.status, "stop_reason": done.verdict.stop_reason, "completed_at": at}
-    write_run(run, changes)
+    return changes
 
 
 def write_run(run: Run, changes: dict[str, Any]) -> None:
@@ -187,18 +214,20 @@ def note_last_run(run: Run, stop_reason: str) -> None:
     )
 
 
-def _write_conversation(work: Work, outcome: Outcome, done: Committed) -> None:
-    conversation = work.conversation
-    changes: dict[str, Any] = {
-        "next_seq": conversation.next_seq + len(done.rows),
-        "context_tokens": outcome.usage.total,
-        "last_message_at": now(),
-    }
+def spoken(work: Work, outcome: Outcome) -> dict[str, Any]:
+    """Columns of the conversation that a model call changes; the system prompt that it saw is stored."""
+    changes: dict[str, Any] = {"context_tokens": outcome.usage.total}
     if work.system_changed is not None:
         changes["compiled_version"] = work.agent.prompt_version
     if work.system_changed:
-        changes["context_version"] = conversation.context_version + 1
+        changes["context_version"] = work.conversation.context_version + 1
         write_system(work.history.seen[0].row)
+    return changes
+
+
+def write_conversation(work: Work, done: Committed, changes: dict[str, Any]) -> None:
+    conversation = work.conversation
+    changes |= {"next_seq": conversation.next_seq + len(done.rows), "last_message_at": now()}
     if done.verdict.stop_reason == "requires_approval":
         changes["pending_approval_id"] = work.turn.message_id
     if done.status is not None:

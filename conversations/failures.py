@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from agents.events import RunEnded, StepEnded
+from agents.events import MessageAdded, RunEnded, StepEnded
 from agents.model_calls import Outcome
 from budgets.errors import BudgetExceeded
 from conversations import history as histories
-from conversations import queue
+from conversations import queue, unfinished
 from conversations.commit import LeaseLost, note_last_run, step_row, write_run
 from conversations.events import publish, statistics
 from conversations.models import Run, RunStatus, Step, StepStatus
@@ -96,10 +96,11 @@ def fail_run(run: Run, writer: RunWriter, failure: Exception) -> None:
             if isinstance(failure, StepFailed):
                 _insert_failed_step(failure, described, reason)
             write_run(run, changes)
+            answered = unfinished.answer_calls_outside(run, "the run failed", StepStatus.FAILED)
     except LeaseLost:
         return
     steps = run.step_count + isinstance(failure, StepFailed)
-    told: list[Any] = []
+    told: list[Any] = [MessageAdded(message=answered)] if answered else []
     if isinstance(failure, StepFailed):
         told.append(StepEnded(step_id=run.current_step_id, status="failed", usage=asdict(outcome.usage)))
     told.append(

@@ -300,6 +300,31 @@ class Step(OrganizationModel):
         return f"step {self.index}"
 
 
+class ToolExecution(models.Model):
+    """A tool call that acts outside the database: written before it is made, gone when the step is committed.
+
+    `message`: the one that asks for it; `position`: its place among that message's calls. The two are its idempotency
+    key. `started_at`: empty while it waits for one before it. `result`: an item of `Message.tool_returns`, and `edits`.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+", db_index=False)
+    position = models.PositiveIntegerField()
+    started_at = models.DateTimeField(null=True)
+    result = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["message", "position"]
+        constraints = [models.UniqueConstraint(fields=["message", "position"], name="a_tool_call_is_made_once")]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+    @property
+    def idempotency_key(self) -> str:
+        return f"{self.message_id}.{self.position}"
+
+
 class Repricing(OrganizationModel):
     """A job that prices calls of a span of days anew. Its corrections stand in ClickHouse, beside the calls.
 

@@ -1,12 +1,14 @@
 """Advances a run by one step, whoever rings: claim, think, act, commit, publish, ring for the next.
 
 The state is the database's. A worker that dies here at any point leaves a lease that runs out; the next one does the
-step again from what was committed, and nothing that was committed is done twice.
+step again from what was committed, and nothing that was committed is done twice. A step whose tools act outside the
+database commits twice, before them and after (`conversations.outside`).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -16,13 +18,16 @@ from agents.loop import Answer
 from agents.model_calls import Abandoned, ModelCall, Outcome
 from agents.tools import execute
 from agents.tools.execute import Planned
-from conversations import approvals, compacting, doorbell, failures, lease, loops, queue, turn
+from conversations import approvals, compacting, doorbell, failures, lease, loops, outside, queue, turn
 from conversations import history as histories
+from conversations.approvals import Resumed
 from conversations.commit import Committed, LeaseLost, commit_step, note_last_run, remember_rows
 from conversations.events import delta, publish, publish_later, statistics
 from conversations.failures import StepFailed
 from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
+from conversations.outside import Opened
+from conversations.rows import Row
 from conversations.turn import Work, call_context, fallbacks, offer_of, tool_context
 from core.db import release_connection
 from core.errors import AppError, BadInput
@@ -65,15 +70,20 @@ def advance(run_id: str, step: int | None = None) -> None:
 def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
     """The index of the step that follows, None where the run has ended."""
     run = claim.run
+    left = outside.left_behind(run) if claim.lost_step_id else []
     if claim.lost_step_id:
-        _record_lost(claim, writer)
+        _after_a_loss(claim, writer, opened=bool(left))
     elif run.fence == 1:
         publish_later(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
     work = turn.load(run)
     if approvals.resumes(work):
-        return _resume(work, writer)
-    work = compacting.compact_if_full(work, writer, held)
-    committed, outcome = _step(work, held, writer)
+        return _resume(work, writer, approvals.resume(work, left, _abandoned(held, writer)))
+    if left:
+        opened = outside.reopen(work, left)
+        committed, outcome = _close(work, opened, held, writer), opened.outcome
+    else:
+        work = compacting.compact_if_full(work, writer, held)
+        committed, outcome = _step(work, held, writer)
     _announce(work, committed, outcome, writer)
     if committed.status is None:
         return run.step_count + 1
@@ -83,8 +93,12 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
     return None
 
 
-def _resume(work: Work, writer: RunWriter) -> int | None:
-    run, resumed = work.run, approvals.resume(work)
+def _abandoned(held: Lease, writer: RunWriter) -> Callable[[], bool]:
+    return lambda: held.lost.is_set() or writer.fenced
+
+
+def _resume(work: Work, writer: RunWriter, resumed: Resumed) -> int | None:
+    run = work.run
     told: list[Any] = [MessageAdded(message=row) for row in resumed.rows]
     if resumed.status is None:
         publish(writer, *told)
@@ -118,11 +132,28 @@ def _step(work: Work, held: Lease, writer: RunWriter) -> tuple[Committed, Outcom
         loops.check(work, answer)
     except loops.ToolLoop as error:
         raise StepFailed(error, work, call.outcome) from None
-    committed = commit_step(work, answer, call.outcome, _plan(work, answer))
-    if not committed.overtaken:
-        remember_rows(work, committed.rows)
-        histories.remember(work.conversation.pk, work.history)
+    planned = _plan(work, answer)
+    if outside.calls_outside(planned):
+        opened = outside.open_step(work, answer, call.outcome, planned)
+        return _close(work, opened, held, writer), call.outcome
+    committed = commit_step(work, answer, call.outcome, planned)
+    _remember(work, committed.rows, committed)
     return committed, call.outcome
+
+
+def _close(work: Work, opened: Opened, held: Lease, writer: RunWriter) -> Committed:
+    """The calls of a step that is stored without their returns: told of, made, and committed with what they gave."""
+    publish(writer, *(MessageAdded(message=row) for row in opened.rows))
+    calls = outside.Calls(run=work.run, planned=opened.planned, made=opened.made, abandoned=_abandoned(held, writer))
+    committed = outside.close_step(work, opened, outside.perform(calls))
+    _remember(work, [*opened.rows, *committed.rows], committed)
+    return committed
+
+
+def _remember(work: Work, rows: Sequence[Row], committed: Committed) -> None:
+    if not committed.overtaken:
+        remember_rows(work, rows)
+        histories.remember(work.conversation.pk, work.history)
 
 
 def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCall]:
@@ -133,7 +164,7 @@ def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCal
         work.target,
         request,
         call_context(work, "agent_step"),
-        lambda: held.lost.is_set() or writer.fenced,
+        _abandoned(held, writer),
         fallbacks(work.agent, work.conversation),
     )
     publish_later(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
@@ -176,10 +207,21 @@ def _announce(work: Work, done: Committed, outcome: Outcome, writer: RunWriter) 
     publish(writer, *told)
 
 
-def _record_lost(claim: Claim, writer: RunWriter) -> None:
-    """The former worker died in this step: keep a trace of it, and give up on a run that kills its workers."""
+def _after_a_loss(claim: Claim, writer: RunWriter, *, opened: bool) -> None:
+    """The former worker died in this step: give up on a run that kills its workers.
+
+    `opened`: the step is stored, but for its calls outside, and is gone on with. Else it is done again, and a trace is
+    kept of the one that was lost.
+    """
+    if not opened:
+        publish(writer, StepLost(step_id=claim.lost_step_id))
+        _record_lost(claim)
+    if claim.run.failures >= MAX_LOST_STEPS:
+        raise WorkersLost(f"{MAX_LOST_STEPS} workers died at this step, one after another; it is not tried again.")
+
+
+def _record_lost(claim: Claim) -> None:
     run = claim.run
-    publish(writer, StepLost(step_id=claim.lost_step_id))
     Step.objects.bulk_create(
         [
             Step(
@@ -197,8 +239,6 @@ def _record_lost(claim: Claim, writer: RunWriter) -> None:
         ],
         ignore_conflicts=True,
     )
-    if run.failures >= MAX_LOST_STEPS:
-        raise WorkersLost(f"{MAX_LOST_STEPS} workers died at this step, one after another; it is not tried again.")
 
 
 class WorkersLost(AppError):

@@ -17,6 +17,7 @@ from agents.models import Agent, AgentBlock, AgentTool, Block, Passage
 from agents.tool_rules import Called, Rules
 from agents.tools.base import ToolContext
 from agents.tools.execute import Offer
+from agents.tools.external import EXTERNAL_COLUMNS, OFFERED, external_tool
 from conversations import history as histories
 from conversations.history import History
 from conversations.models import Conversation, Message, Role, Run
@@ -79,7 +80,8 @@ def load(run: Run) -> Work:
 
 
 def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
-    """The agent's tools by name, as the executor wants them; remembered until the agent's prompt changes."""
+    """The agent's tools by name, as the executor wants them; remembered until the agent's prompt changes: whoever
+    changes a tool touches the prompts of the agents that have it."""
     key = (agent.pk, agent.prompt_version)
     tools = _tools.get(key)
     if tools is None:
@@ -91,11 +93,12 @@ def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
 
 def _load_tools(agent: Agent) -> dict[str, dict[str, Any]]:
     found = AgentTool.objects.filter(agent=agent).order_by("attached_at", "id")
-    columns = ("name", "tool_type", "json_schema", "return_char_limit", "enable_parallel_execution")
+    columns = (*OFFERED, *EXTERNAL_COLUMNS)
     rows = found.values("requires_approval", "tool__default_requires_approval", *(f"tool__{name}" for name in columns))
     tools = {}
     for row in rows:
-        tool = {name: row[f"tool__{name}"] for name in columns}
+        kept = columns if external_tool(row["tool__tool_type"], row["tool__name"]) else OFFERED
+        tool = {name: row[f"tool__{name}"] for name in kept}
         own = row["requires_approval"]
         tool["requires_approval"] = row["tool__default_requires_approval"] if own is None else own
         tools[tool["name"]] = tool

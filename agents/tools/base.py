@@ -27,7 +27,11 @@ class ToolError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """On whose behalf a call runs. `model_calls`: what the trace says of a model call that the tool makes."""
+    """On whose behalf a call runs. `model_calls`: what the trace says of a model call that the tool makes.
+
+    Of a call outside the transaction: `idempotency_key` is the same however often the call is made, `abandoned` says
+    that nobody waits for it any more.
+    """
 
     organization_id: str
     agent_id: str
@@ -38,6 +42,8 @@ class ToolContext:
     timezone: str = "UTC"
     now: datetime
     model_calls: CallContext | None = None
+    idempotency_key: str = ""
+    abandoned: Callable[[], bool] = bool
 
 
 def nothing(context: ToolContext, args: Args) -> object:

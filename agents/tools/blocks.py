@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from agents import memory
 from agents.models import Block, RevisionActor
@@ -85,6 +85,21 @@ def core_memory_replace(context: ToolContext, args: Args, prepared: object) -> s
         return block.value.replace(old, args["new_content"])
 
     return _edit(context, "core_memory_replace", args["label"], edit)
+
+
+def write_changes(context: ToolContext, tool: str, changes: Mapping[str, Sequence[str]]) -> None:
+    """What a tool made of the blocks that it was shown: by label, (what it saw, what it wants)."""
+
+    def edit(seen: str, wanted: str) -> Callable[[Block], str]:
+        def changed(block: Block) -> str:
+            if block.value != seen:
+                raise ToolError(f"block {block.label} was changed by somebody else while the tool ran")
+            return wanted
+
+        return changed
+
+    for label, (seen, wanted) in sorted(changes.items()):
+        _edit(context, tool, label, edit(seen, wanted))
 
 
 def _edit(context: ToolContext, tool: str, label: str, edit: Callable[[Block], str]) -> str:

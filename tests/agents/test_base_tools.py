@@ -266,10 +266,14 @@ def test_a_refused_call_does_not_run(agent):
     assert value(agent) == "Name: Ada."
 
 
-def test_custom_tools_say_that_they_cannot_run_here_yet(agent):
-    row = {"json_schema": {"name": "add", "parameters": {}}, "tool_type": "custom", "return_char_limit": 50_000}
+def test_a_tool_that_nobody_runs_here_says_so(agent):
+    row = {
+        "json_schema": {"name": "add", "parameters": {}},
+        "tool_type": "letta_files_core",
+        "return_char_limit": 50_000,
+    }
     [returned] = run(agent, ("add", {"a": 2}), tools={"add": row})
-    assert returned["content"] == "custom Python tools are not available on this server yet"
+    assert returned["content"] == "add is not available on this server"
     assert returned["is_error"] is True
 
 

@@ -75,7 +75,7 @@ def is_whole(tenant: Tenant, run: Run) -> None:
         (runner, "commit_step"),
         (commit, "insert_rows"),
         (commit, "write_run"),
-        (commit, "_write_conversation"),
+        (commit, "write_conversation"),
     ],
     ids=[
         "claimed",
