@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from pgvector.django import VectorField
 
@@ -200,6 +201,15 @@ class Tool(TimeStamped, Audited):
     npm_requirements = models.JSONField(null=True, blank=True)
     default_requires_approval = models.BooleanField(null=True, blank=True)
     enable_parallel_execution = models.BooleanField(default=False)
+    network = models.BooleanField(
+        default=False, db_default=False, help_text="In the sandbox it may reach public addresses, by HTTP and HTTPS."
+    )
+    timeout_s = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text="Seconds that a call may take in the sandbox; empty: the server's limit.",
+    )
     metadata = models.JSONField(default=dict, blank=True)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Tools in the admin: base tools are looked at; an organization's own come with a later version."""
+"""Tools in the admin: they are looked at, and administrators say what a custom one may do in the sandbox."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.models import Tool
-from console.admin_base import ReadOnlyAdmin
+from agents.tools.grants import grant
+from console.access import ADMINS
+from console.admin_base import OrganizationScopedAdmin
 from console.display import badge, pretty, when
+
+GRANTED = ("network", "timeout_s")
 
 
 @admin.register(Tool)
-class ToolAdmin(ReadOnlyAdmin):
+class ToolAdmin(OrganizationScopedAdmin):
     shared = True
+    write_roles = ADMINS
+    actions = None
     list_display = ("name", "kind", "what", "owner", "created")
     list_select_related = ("organization",)
     list_filter = ("tool_type",)
@@ -27,11 +33,22 @@ class ToolAdmin(ReadOnlyAdmin):
         (None, {"fields": ("name", "kind", "owner", "description", "tags", "return_char_limit")}),
         ("Schema", {"fields": ("schema",)}),
         ("Source", {"fields": ("source",)}),
+        ("In the sandbox", {"fields": GRANTED}),
     )
-    readonly_fields = ("kind", "owner", "schema", "source")
+    readonly_fields = ("name", "kind", "owner", "description", "tags", "return_char_limit", "schema", "source")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.readonly_fields
+        """What a tool is comes by the API; a base tool runs in no sandbox."""
+        return self.readonly_fields if obj is not None and obj.organization_id else (*self.readonly_fields, *GRANTED)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
+        grant(obj, network=obj.network, timeout_s=obj.timeout_s, actor_id=str(request.user.pk))
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         rows, duplicates = super().get_search_results(request, queryset, search_term)

@@ -1,0 +1,8 @@
+"""The tools of this room that act outside the database: imported at start-up, see `agents.tools.external`."""
+
+from __future__ import annotations
+
+from agents.tools import custom
+from agents.tools.external import register
+
+register(custom.CUSTOM)

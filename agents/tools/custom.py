@@ -1,0 +1,76 @@
+"""Custom tools: a tenant's own source, run in the sandbox when a model calls it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from agents import states
+from agents.models import Agent, ToolType
+from agents.sandbox.base import Call
+from agents.sandbox.configured import sandbox
+from agents.schemas.tools import PipRequirement
+from agents.tools.base import Args, ToolContext, ToolError
+from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
+from agents.tools.source_runs import printed, requirements, told
+from agents.tools.variables import variables_of
+from core.db import release_connection
+
+
+def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalReturn:
+    source = tool["source_code"]
+    if not source:
+        raise ToolError("this tool has no source code: its owner must give it some")
+    if tool["source_type"] not in (None, "python"):
+        raise ToolError(f"tools in {tool['source_type']} cannot be run on this server")
+    state = _state(context) if "agent_state" in source else None
+    call = Call(
+        source=source,
+        function=tool["name"] if re.search(rf"^(async +)?def +{re.escape(tool['name'])}\b", source, re.M) else None,
+        args=args,
+        variables=_variables(context, tool),
+        requirements=requirements([PipRequirement(**one) for one in tool["pip_requirements"] or ()]),
+        state=state,
+        network=tool["network"],
+        wall_s=tool["timeout_s"],
+    )
+    release_connection()
+    outcome = sandbox().run(call, context.abandoned)
+    stdout, stderr = printed(outcome)
+    return ExternalReturn(
+        content=told(outcome),
+        is_error=outcome.failure is not None,
+        stdout=stdout or None,
+        stderr=stderr or None,
+        edits=_edits(state, outcome.memory),
+    )
+
+
+def _state(context: ToolContext) -> dict[str, Any]:
+    """The agent as its tools see it: with its memory, and without what is long and said elsewhere."""
+    agent = Agent.objects.get(pk=context.agent_id, organization_id=context.organization_id)
+    return states.state_of(agent, frozenset({"blocks", "tags"})).model_dump(mode="json")
+
+
+def _variables(context: ToolContext, tool: ToolRow) -> dict[str, str]:
+    project_id = context.model_calls.project_id if context.model_calls else ""
+    own = {"LETTA_AGENT_ID": context.agent_id, "LETTA_TOOL_ID": tool["id"]}
+    if project_id:
+        own |= {"LETTA_PROJECT_ID": project_id, "PROJECT_ID": project_id}
+    return {**variables_of(context.agent_id), **own}
+
+
+def _edits(state: Mapping[str, Any] | None, memory: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    if state is None:
+        return {}
+    seen = {block["label"]: block["value"] for block in state["memory"]["blocks"]}
+    return {label: (seen[label], value) for label, value in memory.items() if value != seen[label]}
+
+
+def leaves_nothing(tool: ToolRow) -> bool:
+    """What a sandbox without network has done is gone with it."""
+    return not tool["network"]
+
+
+CUSTOM = ExternalTool(ToolType.CUSTOM, run_custom, leaves_nothing)
