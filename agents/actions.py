@@ -88,8 +88,11 @@ def save_changes(agent: Agent, changes: Mapping[str, Any], caller: Caller) -> No
 
 @transaction.atomic
 def delete_agent(caller: Caller, agent_id: str) -> None:
-    """The agent with its conversations, messages and runs. Its blocks and archives stay: others may have them."""
-    access.get_agent(caller, agent_id).delete()
+    """The agent with its conversations, messages and runs. Its blocks and archives stay: others may have them; those
+    that a conversation had to itself go."""
+    agent = access.get_agent(caller, agent_id)
+    memory.delete_own_blocks(agent.conversations.values("pk"))
+    agent.delete()
 
 
 def create_block(caller: Caller, data: CreateBlock) -> Block:

@@ -10,9 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
-from agents.models import DEFAULT_BLOCK_LIMIT, Agent, AgentBlock, Block, BlockRevision, RevisionActor
+from agents.models import (
+    DEFAULT_BLOCK_LIMIT,
+    Agent,
+    AgentBlock,
+    Block,
+    BlockRevision,
+    ConversationBlock,
+    RevisionActor,
+)
 from core.errors import Conflict, Invalid, NotFound
 from core.time import now
 
@@ -113,23 +122,75 @@ def change_block(
     return write_locked(block, changes, actor)
 
 
-def agent_block_for_update(agent_id: str, label: str) -> Block | None:
-    """The agent's block of that label, locked until the transaction ends."""
-    return (
-        Block.objects.filter(agentblock__agent_id=agent_id, agentblock__label=label)
-        .select_for_update(no_key=True, of=("self",))
-        .first()
+def blocks_in(agent_id: str, conversation_id: str | None = None) -> list[Block]:
+    """What the agent has in view there, in the order of attaching: its blocks, with the conversation's own in the place
+    of those of the same label. `conversation_id` None: the default conversation, which has none of its own."""
+    links = AgentBlock.objects.filter(agent_id=agent_id).select_related("block").order_by("attached_at", "id")
+    shown = {link.label: link.block for link in links}
+    if conversation_id is not None:
+        shown |= {block.label: block for block in own_blocks(conversation_id)}
+    return list(shown.values())
+
+
+def own_blocks(conversation_id: str) -> list[Block]:
+    return list(
+        Block.objects.filter(conversationblock__conversation_id=conversation_id).order_by("conversationblock__id")
     )
 
 
-def lock_agent_blocks(agent_id: str, labels: Iterable[str]) -> None:
+def isolate(conversation_id: str, blocks: Sequence[Block], actor: Actor) -> None:
+    """Give the conversation copies of these blocks, which nobody else sees."""
+    if not blocks:
+        return
+    copies = create_blocks(
+        blocks[0].organization_id,
+        [
+            NewBlock(
+                label=block.label,
+                value=block.value,
+                description=block.description,
+                limit=block.limit,
+                read_only=block.read_only,
+                metadata=block.metadata,
+                tags=tuple(block.tags),
+                hidden=block.hidden,
+                project_id=block.project_id,
+            )
+            for block in blocks
+        ],
+        actor,
+    )
+    ConversationBlock.objects.bulk_create(
+        ConversationBlock(conversation_id=conversation_id, block=copy, label=copy.label) for copy in copies
+    )
+
+
+def delete_own_blocks(conversation_ids: Sequence[str] | QuerySet[Any, Any]) -> None:
+    """With these conversations go their own blocks, but for those that somebody attached to an agent."""
+    own = Block.objects.filter(conversationblock__conversation_id__in=conversation_ids)
+    own.filter(agentblock=None).delete()
+
+
+def block_for_update(agent_id: str, conversation_id: str, label: str) -> Block | None:
+    """The block of that label that the agent has in view there, locked until the transaction ends."""
+    own = ConversationBlock.objects.filter(conversation_id=conversation_id, label=label)
+    shared = AgentBlock.objects.filter(agent_id=agent_id, label=label)
+    place = Coalesce(Subquery(own.values("block_id")), Subquery(shared.values("block_id")))
+    return Block.objects.filter(pk=place).select_for_update(no_key=True, of=("self",)).first()
+
+
+def lock_blocks(agent_id: str, conversation_id: str, labels: Iterable[str]) -> None:
     """Before several edits in one transaction: their blocks, locked in order of id."""
-    blocks = Block.objects.filter(agentblock__agent_id=agent_id, agentblock__label__in=set(labels)).order_by("pk")
+    wanted = set(labels)
+    own = ConversationBlock.objects.filter(conversation_id=conversation_id, label__in=wanted)
+    shared = AgentBlock.objects.filter(agent_id=agent_id, label__in=wanted).exclude(label__in=own.values("label"))
+    found = own.order_by().values("block_id").union(shared.order_by().values("block_id"))
+    blocks = Block.objects.filter(pk__in=found).order_by("pk")
     list(blocks.select_for_update(no_key=True, of=("self",)).values_list("pk"))
 
 
-def labels_of(agent_id: str) -> list[str]:
-    return list(AgentBlock.objects.filter(agent_id=agent_id).order_by("label").values_list("label", flat=True))
+def labels_in(agent_id: str, conversation_id: str | None = None) -> list[str]:
+    return sorted(block.label for block in blocks_in(agent_id, conversation_id))
 
 
 def write_locked(block: Block, changes: Mapping[str, Any], actor: Actor) -> Block:
@@ -151,7 +212,7 @@ def write_locked(block: Block, changes: Mapping[str, Any], actor: Actor) -> Bloc
     if "label" in changed:
         _relabel(block)
     if SHOWN & set(changed):
-        _touch(Agent.objects.filter(agentblock__block_id=block.pk))
+        _touch(_who_shows(block))
     return block
 
 
@@ -212,13 +273,21 @@ def detach_block(agent_id: str, block_id: str) -> bool:
 @transaction.atomic
 def delete_block(block_id: str, organization_id: str) -> None:
     block = _locked(Block.objects.filter(pk=block_id, organization_id=organization_id), block_id)
-    _touch(Agent.objects.filter(agentblock__block_id=block.pk))
+    _touch(_who_shows(block))
     block.delete()
 
 
 def touch_prompt(agent_ids: Iterable[str]) -> None:
     """Something that the compiled prompts of these agents show has changed."""
     _touch(Agent.objects.filter(pk__in=list(agent_ids)))
+
+
+def _who_shows(block: Block) -> QuerySet[Agent]:
+    """The agents that have the block, or a conversation that has it to itself."""
+    shared = AgentBlock.objects.filter(block=block).values("agent_id")
+    return Agent.objects.filter(
+        pk__in=shared.union(ConversationBlock.objects.filter(block=block).values("conversation__agent_id"))
+    )
 
 
 def _touch(agents: QuerySet[Agent]) -> None:
@@ -247,8 +316,9 @@ def _relabel(block: Block) -> None:
     try:
         with transaction.atomic():
             AgentBlock.objects.filter(block=block).update(label=block.label)
+            ConversationBlock.objects.filter(block=block).update(label=block.label)
     except IntegrityError:
-        raise Conflict(f"An agent that has this block has another one labelled “{block.label}”.") from None
+        raise Conflict(f"Who has this block has another one labelled “{block.label}”.") from None
 
 
 def _revision(block: Block, actor: Actor) -> BlockRevision:

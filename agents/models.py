@@ -168,6 +168,22 @@ class AgentBlock(models.Model):
         return self.label
 
 
+class ConversationBlock(models.Model):
+    """A block that one conversation has to itself: there it stands in for the agent's block of the same label."""
+
+    conversation = models.ForeignKey("conversations.Conversation", on_delete=models.CASCADE, related_name="own_blocks")
+    block = models.OneToOneField(Block, on_delete=models.CASCADE)
+    label = models.CharField(max_length=50)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["conversation", "label"], name="one_own_block_per_label"),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
 class ToolType(models.TextChoices):
     CUSTOM = "custom"
     CORE = "letta_core"

@@ -46,7 +46,7 @@ def get_conversation(caller: Caller, conversation_id: str) -> Conversation:
 def conversation_ref(caller: Caller, value: str, agent_id: str | None = None) -> Conversation:
     """The conversation, with its agent, that `conv-…`, `default` (of `agent_id`) or `agent-…` (its default) names.
 
-    `agent_id` with a `conv-…`: a conversation of another agent is not found.
+    `agent_id` with another name: a conversation of another agent is not found.
     """
     found = _named(conversations_of(caller).select_related("agent"), value, agent_id).first()
     if found is None:
@@ -99,15 +99,17 @@ def check_step(caller: Caller, step_id: str) -> None:
 
 
 def _named(rows: QuerySet[Conversation], value: str, agent_id: str | None) -> QuerySet[Conversation]:
+    if agent_id is not None:
+        rows = rows.filter(agent_id=agent_id)
     if is_id("conv", value):
-        return rows.filter(pk=value) if agent_id is None else rows.filter(pk=value, agent_id=agent_id)
+        return rows.filter(pk=value)
     if is_id("agent", value):
         return rows.filter(agent_id=value, is_default=True)
     if value != DEFAULT:
         raise Invalid(f"conversation_id: “{value}” is neither conv-<uuid4>, agent-<uuid4> nor “{DEFAULT}”.")
     if agent_id is None:
         raise BadInput(f"The conversation “{DEFAULT}” needs an agent_id.")
-    return rows.filter(agent_id=agent_id, is_default=True)
+    return rows.filter(is_default=True)
 
 
 def _unknown(value: str, agent_id: str | None) -> NotFound:

@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.access import Caller
-from agents import failover
 from agents.events import Event, MessageAdded
 from agents.models import Agent
 from budgets.models import Stop
@@ -25,7 +24,6 @@ from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus, StepStatus
 from conversations.retelling import ended_event
 from conversations.rows import Row, row_of
-from conversations.threads import system_row
 from core.errors import BadInput, Conflict
 from core.time import now
 from providers.resolve import resolve
@@ -246,40 +244,6 @@ def cancel_stopped(stop: Stop) -> int:
 def cancel_runs(runs: Sequence[Run]) -> dict[str, str]:
     """Run id to "cancelled", or "failed" where the run had ended otherwise."""
     return {run.pk: "cancelled" if cancel_run(run) or run.status == RunStatus.CANCELLED else "failed" for run in runs}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewConversation:
-    summary: str | None = None
-    description: str | None = None
-    model: str | None = None
-    model_settings: dict[str, Any] | None = None
-    context_window_limit: int | None = None
-    hidden: bool = False
-
-
-@transaction.atomic
-def create_conversation(caller: Caller, agent: Agent, new: NewConversation) -> Conversation:
-    project_id = caller.project_id or agent.project_id or ""
-    if new.model:
-        resolve(agent.organization_id, new.model, project_id)
-    failover.check(agent.organization_id, new.model_settings, project_id)
-    conversation = Conversation.objects.create(
-        organization_id=agent.organization_id,
-        agent=agent,
-        next_seq=1,
-        compiled_version=agent.prompt_version,
-        created_by_id=caller.user_id,
-        last_updated_by_id=caller.user_id,
-        summary=new.summary,
-        description=new.description,
-        model=new.model,
-        model_settings=new.model_settings,
-        context_window_limit=new.context_window_limit,
-        hidden=new.hidden,
-    )
-    system_row(conversation).save(force_insert=True)
-    return conversation
 
 
 @transaction.atomic

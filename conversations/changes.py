@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.access import Caller
-from agents import failover
+from agents import failover, memory
 from conversations.actions import cancel_run
 from conversations.models import ACTIVE, Conversation, Run, RunStatus, Step
 from core.errors import Conflict
@@ -33,11 +33,13 @@ def update_conversation(caller: Caller, conversation: Conversation, changes: dic
 
 
 def delete_conversation(conversation: Conversation) -> None:
-    """With its messages, runs and steps; what runs in it is cancelled first. Traces and spend stay in telemetry."""
+    """With its messages, runs, steps and own blocks; what runs in it is cancelled first. Traces and spend stay in
+    telemetry."""
     if conversation.is_default:
         raise Conflict("The default conversation goes with its agent: reset its messages, or delete the agent.")
     for run in Run.objects.filter(conversation=conversation, status__in=ACTIVE):
         cancel_run(run)
+    memory.delete_own_blocks([conversation.pk])
     conversation.delete()
 
 

@@ -11,6 +11,7 @@ from operator import or_
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 
 from accounts.access import Caller
+from agents.models import ConversationBlock
 from conversations import wire
 from conversations.access import conversations_of, runs_of, steps_of
 from conversations.models import ACTIVE, Conversation, Message, Role, Run, Step
@@ -70,9 +71,19 @@ def find_conversations(
 
 
 def conversations_out(conversations: Sequence[Conversation]) -> list[ConversationOut]:
-    """One query, however many conversations."""
-    ids = ids_in_context([conversation.pk for conversation in conversations])
-    return [conversation_out(conversation, ids.get(conversation.pk, ())) for conversation in conversations]
+    """Two queries, however many conversations."""
+    pks = [conversation.pk for conversation in conversations]
+    ids, blocks = ids_in_context(pks), _own_blocks(pks)
+    return [conversation_out(one, ids.get(one.pk, ()), blocks.get(one.pk, ())) for one in conversations]
+
+
+def _own_blocks(conversation_ids: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    if conversation_ids:
+        rows = ConversationBlock.objects.filter(conversation_id__in=conversation_ids).order_by("id")
+        for conversation_id, block_id in rows.values_list("conversation_id", "block_id"):
+            found[conversation_id].append(block_id)
+    return found
 
 
 def ids_in_context(conversation_ids: Sequence[str]) -> dict[str, list[str]]:

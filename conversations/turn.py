@@ -10,10 +10,11 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count
 
+from agents import memory
 from agents.context import BlockView, PromptInput, compile_system_prompt, differs, wants_line_numbers
 from agents.loop import Turn
 from agents.model_calls import CallContext
-from agents.models import Agent, AgentBlock, AgentTool, Block, Passage
+from agents.models import Agent, AgentTool, Block, Passage
 from agents.tool_rules import Called, Rules
 from agents.tools.base import ToolContext
 from agents.tools.execute import Offer
@@ -309,10 +310,10 @@ def prompt_input(
     in_context: int,
     new_with: Sequence[Block] | None = None,
 ) -> PromptInput:
-    """What the system prompt of a conversation shows now: three queries, none for a new agent with these blocks."""
+    """What the system prompt of a conversation shows now: three queries, four where the conversation may have blocks of
+    its own, none for a new agent with these blocks."""
     if new_with is None:
-        attached = AgentBlock.objects.filter(agent=agent).select_related("block").order_by("attached_at", "id")
-        shown: Sequence[Block] = [link.block for link in attached]
+        shown: Sequence[Block] = memory.blocks_in(agent.pk, None if conversation.is_default else conversation.pk)
         passages = Passage.objects.filter(archive__agents=agent).aggregate(count=Count("id"))["count"]
     else:
         shown, passages = new_with, 0

@@ -49,6 +49,7 @@ get /v1/tools/count
 get /v1/tools/{tool_id}
 post /v1/tools/run
 get /v1/tags/
+post /v1/conversations/{conversation_id}/fork
 """.strip().splitlines()
 
 

@@ -55,7 +55,7 @@ def memory_replace(context: ToolContext, args: Args, prepared: object) -> str:
 
 def memory_rethink(context: ToolContext, args: Args, prepared: object) -> str:
     new = _without_line_numbers(args["new_memory"], "new_memory")
-    if memory.agent_block_for_update(context.agent_id, args["label"]) is None:
+    if _block(context, args["label"]) is None:
         block = memory.create_block(
             context.organization_id,
             memory.NewBlock(label=args["label"], value=new),
@@ -104,13 +104,17 @@ def write_changes(context: ToolContext, tool: str, changes: Mapping[str, Sequenc
 
 def _edit(context: ToolContext, tool: str, label: str, edit: Callable[[Block], str]) -> str:
     """The block's new value."""
-    block = memory.agent_block_for_update(context.agent_id, label)
+    block = _block(context, label)
     if block is None:
-        labels = ", ".join(memory.labels_of(context.agent_id)) or "none"
+        labels = ", ".join(memory.labels_in(context.agent_id, context.conversation_id)) or "none"
         raise ToolError(f"Block field {label} does not exist (available sections = {labels})")
     if block.read_only:
         raise ToolError(f"Block {label} is read-only: it cannot be changed.")
     return memory.write_locked(block, {"value": edit(block)}, _actor(context, tool)).value
+
+
+def _block(context: ToolContext, label: str) -> Block | None:
+    return memory.block_for_update(context.agent_id, context.conversation_id, label)
 
 
 def _actor(context: ToolContext, tool: str) -> memory.Actor:

@@ -160,7 +160,8 @@ def _lock(planned: Sequence[Planned], results: Mapping[int, Result]) -> None:
     labels = [str(p.args[p.tool.edits]) for p in planned if p.tool is not None and p.tool.edits]
     labels += [label for result in results.values() for label in result.get("edits", ())]
     if labels and (len(labels) > 1 or len(planned) > 1):
-        memory.lock_agent_blocks(planned[0].context.agent_id, labels)
+        context = planned[0].context
+        memory.lock_blocks(context.agent_id, context.conversation_id, labels)
 
 
 def _apply(item: Planned, result: Result | None) -> Result:

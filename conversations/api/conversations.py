@@ -9,7 +9,7 @@ from accounts.http import ApiRequest
 from agents.access import get_agent
 from agents.api.answers import answer, answer_list, answer_plain
 from agents.schemas.base import AgentId
-from conversations import access, actions, changes
+from conversations import access, actions, beginning, changes
 from conversations.api.messages import conversations_router as router
 from conversations.queries import conversations_out, find_conversations
 from conversations.schemas.base import ConversationRef
@@ -18,6 +18,7 @@ from conversations.schemas.conversations import (
     ConversationOut,
     ConversationQuery,
     CreateConversation,
+    ForkQuery,
     UpdateConversation,
 )
 from core.pagination import page
@@ -28,8 +29,8 @@ def create_conversation(
     request: ApiRequest, query: Query[AgentOfConversation], data: CreateConversation | None = None
 ) -> HttpResponse:
     agent = get_agent(request.caller, query.agent_id)
-    new = actions.NewConversation(**(data or CreateConversation()).columns())
-    return answer(conversations_out([actions.create_conversation(request.caller, agent, new)])[0])
+    new = (data or CreateConversation()).wanted()
+    return answer(conversations_out([beginning.create_conversation(request.caller, agent, new)])[0])
 
 
 @router.get("/", response=list[ConversationOut])
@@ -48,17 +49,32 @@ def retrieve_conversation(
 
 @router.patch("/{conversation_id}", response=ConversationOut)
 def update_conversation(
-    request: ApiRequest, conversation_id: Path[ConversationRef], data: UpdateConversation
+    request: ApiRequest,
+    conversation_id: Path[ConversationRef],
+    data: UpdateConversation,
+    agent_id: Query[AgentId | None] = None,
 ) -> HttpResponse:
-    conversation = access.conversation_ref(request.caller, conversation_id)
+    conversation = access.conversation_ref(request.caller, conversation_id, agent_id)
     return answer(conversations_out([changes.update_conversation(request.caller, conversation, data.changes())])[0])
 
 
 @router.delete("/{conversation_id}", response=None)
-def delete_conversation(request: ApiRequest, conversation_id: Path[ConversationRef]) -> HttpResponse:
+def delete_conversation(
+    request: ApiRequest, conversation_id: Path[ConversationRef], agent_id: Query[AgentId | None] = None
+) -> HttpResponse:
     """With its messages and runs; what runs in it is cancelled."""
-    changes.delete_conversation(access.conversation_ref(request.caller, conversation_id))
+    changes.delete_conversation(access.conversation_ref(request.caller, conversation_id, agent_id))
     return answer_plain(None)
+
+
+@router.post("/{conversation_id}/fork", response=ConversationOut)
+def fork_conversation(
+    request: ApiRequest, conversation_id: Path[ConversationRef], query: Query[ForkQuery]
+) -> HttpResponse:
+    """A new conversation that goes on from the same messages, or from `message_id`."""
+    source = access.conversation_ref(request.caller, conversation_id, query.agent_id)
+    fork = beginning.fork_conversation(request.caller, source, message_id=query.message_id, hidden=query.hidden)
+    return answer(conversations_out([fork])[0])
 
 
 @router.post("/{conversation_id}/cancel", response=dict[str, str])

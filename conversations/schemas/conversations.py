@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from agents.schemas.agents import Handle
 from agents.schemas.base import AgentId, Limit, Page, PositiveInt, Wire
+from agents.schemas.blocks import LabelText
 from agents.schemas.model_settings import ModelSettings
+from conversations.beginning import NewConversation
 from conversations.models import Conversation
+from conversations.schemas.base import MessageId
 
 Title = Annotated[str, Field(max_length=10_000)]
 
@@ -45,18 +48,15 @@ class CreateConversation(Wire):
     model_settings: ModelSettings | None = None
     context_window_limit: PositiveInt | None = None
     hidden: bool = False
-    isolated_block_labels: list[str] | None = None
+    isolated_block_labels: Annotated[list[LabelText], Field(max_length=100)] | None = None
 
-    @field_validator("isolated_block_labels", mode="after")
-    @classmethod
-    def _not_yet(cls, value: list[str] | None) -> list[str] | None:
-        if value:
-            raise ValueError("not supported in this version: leave it out")
-        return value
-
-    def columns(self) -> dict[str, Any]:
+    def wanted(self) -> NewConversation:
         sent = self.model_dump(exclude={"isolated_block_labels", "model_settings"})
-        return sent | {"model_settings": self.model_settings.sparse() if self.model_settings else None}
+        return NewConversation(
+            **sent,
+            model_settings=self.model_settings.sparse() if self.model_settings else None,
+            isolated_block_labels=tuple(self.isolated_block_labels or ()),
+        )
 
 
 class UpdateConversation(Wire):
@@ -81,6 +81,14 @@ class AgentOfConversation(Wire):
     agent_id: AgentId
 
 
+class ForkQuery(Wire):
+    """`message_id`: the last message that the fork has; without it, all that was said so far."""
+
+    agent_id: AgentId | None = None
+    message_id: MessageId | None = None
+    hidden: bool = False
+
+
 class ConversationFilters(Wire):
     agent_id: AgentId | None = None
     summary_search: Annotated[str, Field(max_length=200)] | None = None
@@ -92,7 +100,9 @@ class ConversationQuery(ConversationFilters, Page):
     order_by: Literal["created_at", "last_run_completion", "last_message_at"] = "created_at"  # type: ignore[assignment]
 
 
-def conversation_out(conversation: Conversation, message_ids: Sequence[str]) -> ConversationOut:
+def conversation_out(
+    conversation: Conversation, message_ids: Sequence[str], block_ids: Sequence[str]
+) -> ConversationOut:
     return ConversationOut.model_construct(
         created_by_id=conversation.created_by_id,
         last_updated_by_id=conversation.last_updated_by_id,
@@ -103,7 +113,7 @@ def conversation_out(conversation: Conversation, message_ids: Sequence[str]) -> 
         summary=conversation.summary,
         description=conversation.description,
         in_context_message_ids=list(message_ids),
-        isolated_block_ids=[],
+        isolated_block_ids=list(block_ids),
         model=conversation.model,
         model_settings=conversation.model_settings,
         context_window_limit=conversation.context_window_limit,

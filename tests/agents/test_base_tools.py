@@ -19,6 +19,7 @@ from agents.tools.arguments import read
 from agents.tools.base import ToolContext, ToolError
 from agents.tools.execute import Offer
 from agents.tools.recall import moment, time_ago
+from core.ids import new_id
 from providers.types import ToolCall
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -48,7 +49,7 @@ def context(agent: Agent) -> ToolContext:
     return ToolContext(
         organization_id=agent.organization_id,
         agent_id=agent.pk,
-        conversation_id="conv-1",
+        conversation_id=new_id("conv"),
         run_id="run-1",
         step_id="step-1",
         now=NOW,
@@ -162,7 +163,7 @@ def test_memory_rethink_rewrites_and_makes_what_is_missing(agent):
         ("memory_rethink", {"label": "projects", "new_memory": "P1"}),
     )
     assert [item["content"] for item in returns] == ["New.", "P1"]
-    assert memory.labels_of(agent.pk) == ["human", "projects"]
+    assert memory.labels_in(agent.pk) == ["human", "projects"]
     assert value(agent, "projects") == "P1"
 
 

@@ -128,7 +128,7 @@ def test_a_new_label_reaches_the_agents(organization):
     agent, block = make_agent(organization), make_block(organization)
     memory.attach_blocks(agent.pk, [block])
     memory.change_block(block.pk, organization.pk, {"label": "user"}, API)
-    assert memory.labels_of(agent.pk) == ["user"]
+    assert memory.labels_in(agent.pk) == ["user"]
 
 
 @pytest.mark.parametrize("label", ["", "x" * 51, "a<b", "a\nb"])
@@ -164,7 +164,7 @@ def test_a_deleted_block_leaves_the_prompts(organization):
     before = prompt_version(agent)
     memory.delete_block(block.pk, organization.pk)
     assert prompt_version(agent) == before + 1
-    assert memory.labels_of(agent.pk) == []
+    assert memory.labels_in(agent.pk) == []
 
 
 def test_an_unknown_field_is_refused(organization):

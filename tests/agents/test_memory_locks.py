@@ -17,6 +17,7 @@ from agents.memory import Actor, NewBlock
 from agents.models import Agent, Block, BlockRevision, RevisionActor
 from agents.tools import execute, registry
 from agents.tools.base import ToolContext
+from core.ids import new_id
 from providers.types import ToolCall
 
 ROUNDS = 25
@@ -58,7 +59,7 @@ def step(agent_id: str, organization_id: str, labels: tuple[str, ...], text: str
     row = {"json_schema": tool.schema, "tool_type": str(tool.tool_type), "return_char_limit": 50_000}
     calls = [ToolCall(label, tool.name, json.dumps({"label": label, "new_string": text})) for label in labels]
     context = ToolContext(
-        organization_id=organization_id, agent_id=agent_id, conversation_id="conv-1", now=datetime.now(UTC)
+        organization_id=organization_id, agent_id=agent_id, conversation_id=new_id("conv"), now=datetime.now(UTC)
     )
     planned = execute.plan(calls, execute.Offer(tools={tool.name: row}), context)
     with transaction.atomic():

@@ -62,7 +62,7 @@ def test_a_conversation_may_have_a_model_of_its_own(api: Api, agent: Agent) -> N
         ("?agent_id=agent-00000000-0000-4000-8000-000000000000", {}, 404),
         ("AGENT", {"summary": 7}, 422),
         ("AGENT", {"context_window_limit": 0}, 422),
-        ("AGENT", {"isolated_block_labels": ["human"]}, 422),
+        ("AGENT", {"isolated_block_labels": ["nobody"]}, 400),
         ("AGENT", b"{", 422),
     ],
 )
@@ -128,7 +128,7 @@ def test_a_list_costs_the_same_queries_whatever_its_length(api: Api, agent: Agen
             make_turn(make_conversation(agent))
         with CaptureQueriesContext(connection) as queries:
             api.get("/conversations/").ok()
-        assert len(queries) == 3
+        assert len(queries) == 4
 
 
 def test_only_what_is_sent_is_changed(api: Api, agent: Agent, tenant: Tenant) -> None:
