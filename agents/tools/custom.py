@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from agents import states
+from agents import memory, states
 from agents.models import Agent, ToolType
 from agents.sandbox.base import Call
 from agents.sandbox.configured import sandbox
@@ -48,9 +48,13 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
 
 
 def _state(context: ToolContext) -> dict[str, Any]:
-    """The agent as its tools see it: with its memory, and without what is long and said elsewhere."""
+    """The agent as its tools see it: with the memory that is in view in the conversation, and without what is long and
+    said elsewhere."""
     agent = Agent.objects.get(pk=context.agent_id, organization_id=context.organization_id)
-    return states.state_of(agent, frozenset({"blocks", "tags"})).model_dump(mode="json")
+    state = states.state_of(agent, frozenset({"tags"}))
+    state.memory = states.memory_of(agent, memory.blocks_in(agent.pk, context.conversation_id))
+    state.blocks = state.memory.blocks
+    return state.model_dump(mode="json")
 
 
 def _variables(context: ToolContext, tool: ToolRow) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from agents.memory import touch_prompt
 from agents.models import AgentTool, Tool
 from agents.sandbox import configured
+from conversations.beginning import NewConversation, create_conversation
 from conversations.models import Conversation, Message, Run, RunStatus
 from tests.support.api import Tenant
 from tests.support.turns import block, fresh, thinker, turn
@@ -67,6 +68,14 @@ def with_tool(tenant: Tenant, name: str, source: str | None, **properties: Any) 
 def returned(run: Run) -> dict[str, Any]:
     [item] = Message.objects.get(run=run, role="tool").tool_returns
     return dict(item)
+
+
+def test_a_custom_tool_sees_and_edits_the_block_that_its_conversation_has_to_itself(tenant: Tenant) -> None:
+    default = with_tool(tenant, "remember", REMEMBER, fact=STRING)
+    own = create_conversation(tenant.caller, default.agent, NewConversation(isolated_block_labels=("human",)))
+    turn(tenant, own, '[[tool remember {"fact": " Ada"} then say Done]]')
+    assert own.own_blocks.get().block.value == "Name: ? Ada"
+    assert block(default) == "Name: ?"
 
 
 def test_a_custom_tool_runs_in_a_turn(tenant: Tenant) -> None:
