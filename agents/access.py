@@ -6,10 +6,12 @@ from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from accounts.access import Caller
+from accounts.access import Caller, require_admin
 from accounts.models import Project
 from agents.models import Agent, Archive, Block, Tool
-from core.errors import NotFound
+from core.errors import NotFound, PermissionDenied
+from providers.entries import Entry, base_entries, base_id
+from providers.models import Provider
 
 M = TypeVar("M", bound=Model)
 
@@ -55,6 +57,27 @@ def get_agent_block(caller: Caller, agent_id: str, label: str) -> Block:
 
 def get_tool(caller: Caller, tool_id: str) -> Tool:
     return _one(tools_of(caller), tool_id, "Tool")
+
+
+def providers_of(caller: Caller) -> QuerySet[Provider]:
+    """Its organization's own ones; those of one project alone where the key is of that project."""
+    rows = Provider.objects.filter(organization_id=caller.organization_id)
+    return rows.filter(project_id=caller.project_id) if caller.project_id else rows
+
+
+def get_provider(caller: Caller, provider_id: str) -> Provider | Entry:
+    """An own one, or one of the installation."""
+    base = next((entry for entry in base_entries().values() if base_id(entry.name) == provider_id), None)
+    return base or _one(providers_of(caller), provider_id, "Provider")
+
+
+def own_provider(caller: Caller, provider_id: str) -> Provider:
+    """One that the caller may change: an own one, by an admin."""
+    require_admin(caller, "Providers")
+    found = get_provider(caller, provider_id)
+    if isinstance(found, Entry):
+        raise PermissionDenied(f"Provider '{found.name}' is the installation's: its operator sets it by environment.")
+    return found
 
 
 def get_archive(caller: Caller, archive_id: str) -> Archive:

@@ -7,12 +7,16 @@ from typing import TypeVar
 from django.db.models import CharField, Count, F, Func, Model, Q, QuerySet
 
 from accounts.access import Caller
-from agents.access import agents_of, blocks_of, tools_of
+from agents.access import agents_of, blocks_of, providers_of, tools_of
 from agents.models import Agent, Block, Tool, ToolType
 from agents.schemas.agents import AgentFilters, TagQuery
 from agents.schemas.blocks import BlockFilters
+from agents.schemas.providers import ProviderQuery
 from agents.schemas.tools import ToolCountFilters, ToolFilters
 from core.ids import is_id
+from core.pagination import Cursor, page
+from providers.entries import Entry, base_entries, base_id
+from providers.models import Provider
 
 M = TypeVar("M", bound=Model)
 
@@ -69,6 +73,27 @@ def find_tools(caller: Caller, filters: ToolFilters, project_id: str | None = No
     if project_id:
         rows = rows.filter(Q(project_id=project_id) | Q(organization_id=None))
     return rows
+
+
+def find_providers(caller: Caller, query: ProviderQuery) -> list[Provider | Entry]:
+    """A page of the organization's own providers, which those of the installation follow."""
+    rows = providers_of(caller)
+    base = list(base_entries().values())
+    if query.name is not None:
+        rows, base = rows.filter(name=query.name), [entry for entry in base if entry.name == query.name]
+    if query.provider_type is not None:
+        rows = rows.filter(provider_type=query.provider_type)
+        base = [entry for entry in base if entry.credential.provider_type == query.provider_type]
+    ids, cursor = [base_id(entry.name) for entry in base], query.cursor()
+    limit = cursor.limit or len(ids)
+    if cursor.after in ids:
+        return list(base[ids.index(cursor.after) + 1 :][:limit])
+    if cursor.before in ids:
+        base = base[: ids.index(cursor.before)][-limit:]
+        nearest = Cursor(limit=limit - len(base), order="asc" if cursor.order == "desc" else "desc")
+        return [*(page(rows, nearest)[::-1] if nearest.limit else ()), *base]
+    own = page(rows, cursor)
+    return [*own, *([] if cursor.before else base[: limit - len(own)])]
 
 
 def find_tags(caller: Caller, query: TagQuery) -> list[str]:

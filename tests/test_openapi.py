@@ -15,6 +15,14 @@ OURS = """
 get /v1/health/
 get /v1/models/
 get /v1/models/embedding
+get /v1/providers/
+post /v1/providers/
+post /v1/providers/check
+get /v1/providers/{provider_id}
+patch /v1/providers/{provider_id}
+delete /v1/providers/{provider_id}
+post /v1/providers/{provider_id}/check
+patch /v1/providers/{provider_id}/refresh
 post /v1/agents/
 get /v1/agents/
 get /v1/agents/count

@@ -20,6 +20,7 @@ from accounts.actions import NewKey, create_api_key
 from agents.models import Agent, AgentBlock, AgentTool, Archive, Block, Passage, Tool, ToolType
 from config.api import api as ninja
 from conversations.models import Conversation, Message, Run, Step
+from providers.models import Provider
 from tests.support.api import Answer, Api, Tenant
 from tests.support.seed import Seeded, Size, seed
 
@@ -41,6 +42,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/agents/{agent_id}/messages/stream": SEND,
     "post /v1/agents/{agent_id}/messages/async": SEND,
     "post /v1/conversations/{conversation_id}/messages": SEND,
+    "post /v1/providers/": {"name": "new", "provider_type": "scripted", "api_key": "x"},
+    "post /v1/providers/check": {"provider_type": "scripted", "api_key": "x"},
     "post /v1/tools/run": {"source_code": "def one():\n    return 1\n", "args": {}},
     "patch /v1/steps/{step_id}/feedback": {"feedback": "positive"},
 }
@@ -112,6 +115,9 @@ def side(name: str) -> Side:
     tool = Tool.objects.create(
         organization=world.organization, name=f"tool_of_{name}", tool_type=ToolType.CUSTOM, json_schema={"name": name}
     )
+    provider = Provider.objects.create(
+        organization=world.organization, name=f"of-{name}", provider_type="scripted", api_key="sk-of-" + name
+    )
     assert world.archive is not None
     message = Message.objects.filter(conversation=world.conversations[0]).latest("seq")
     ids = {
@@ -119,6 +125,7 @@ def side(name: str) -> Side:
         "block_id": world.blocks[0].pk,
         "block_label": world.blocks[0].label,
         "tool_id": tool.pk,
+        "provider_id": provider.pk,
         "memory_id": world.passages[0].pk,
         "archive_id": world.archive.pk,
         "conversation_id": world.conversations[0].pk,
@@ -157,6 +164,7 @@ def listed_cursor(route: Route, whose: Side) -> str:
         "agents": "agent_id",
         "blocks": "block_id",
         "tools": "tool_id",
+        "providers": "provider_id",
         "messages": "message_id",
         "conversations": "conversation_id",
         "runs": "run_id",
@@ -181,7 +189,7 @@ def call(client: Api, route: Route, ids: dict[str, str], query: dict[str, Any], 
 def rows_of(whose: Side) -> dict[str, Any]:
     """All that the organization has, to see that nobody changed it."""
     organization = whose.world.organization
-    models: tuple[type[Model], ...] = (Agent, Block, Tool, Archive, Passage, Conversation, Message, Run, Step)
+    models: tuple[type[Model], ...] = (Agent, Block, Tool, Provider, Archive, Passage, Conversation, Message, Run, Step)
     found: dict[str, Any] = {
         model.__name__: {row.pk: model_to_dict(row) for row in model._default_manager.filter(organization=organization)}
         for model in models

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from ninja import Router
 
-from agents.api import agent_blocks, agent_passages, agent_tools, agents, blocks, models, passages, tags, tools
+from agents.api import (
+    agent_blocks,
+    agent_passages,
+    agent_tools,
+    agents,
+    blocks,
+    models,
+    passages,
+    providers,
+    tags,
+    tools,
+)
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", agents.router),
@@ -14,6 +25,7 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/blocks", blocks.router),
     ("/tools", tools.router),
     ("/models", models.router),
+    ("/providers", providers.router),
     ("/passages", passages.router),
     ("/tags", tags.router),
 )

@@ -77,6 +77,14 @@ def is_admin(user_id: str, organization_id: str) -> bool:
     return roles.filter(role__in=ADMIN_ROLES).exists() or User.objects.filter(pk=user_id, is_superuser=True).exists()
 
 
+def require_admin(caller: Caller, what: str) -> Caller:
+    """Whoever may change `what`: an owner or admin. A key acts in its user's name, so that no operator's key can free
+    itself of its own limits. Raises PermissionDenied."""
+    if not is_admin(caller.user_id, caller.organization_id):
+        raise PermissionDenied(f"{what} are changed by owners and admins of the organization alone.")
+    return caller
+
+
 def _touch(key_id: str) -> None:
     """Note the use of a key, at most once a minute and process."""
     now = time.monotonic()

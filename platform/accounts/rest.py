@@ -20,7 +20,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts.access import PICKED, Caller, caller_of_member, is_admin
+from accounts.access import PICKED, Caller, caller_of_member, require_admin
 from accounts.http import authenticate as authenticate_key
 from accounts.models import Membership, Organization, Scope, User
 from core.errors import BadInput, NotFound, PermissionDenied, Unauthenticated
@@ -98,12 +98,8 @@ def caller_of(request: Request) -> Caller:
 
 
 def admin_of(request: Request, what: str) -> Caller:
-    """Whoever may change `what`: an owner or admin. A key acts in its user's name, so that no operator's key can free
-    itself of its own limits. Raises PermissionDenied, BadInput."""
-    caller = caller_of(request)
-    if not is_admin(caller.user_id, caller.organization_id):
-        raise PermissionDenied(f"{what} are changed by owners and admins of the organization alone.")
-    return caller
+    """Whoever may change `what`. Raises PermissionDenied, BadInput."""
+    return require_admin(caller_of(request), what)
 
 
 def organization_of(request: Request) -> str | None:

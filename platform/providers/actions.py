@@ -19,13 +19,12 @@ from providers import addresses, entries, listing
 from providers.catalog import ModelInfo, preset_of, presets
 from providers.clients.base import Credential, client_for, dialect_of
 from providers.errors import AuthenticationFailed, ProviderError
-from providers.fingerprints import masked
 from providers.models import NAME, NAME_RULE, KeyRule, Provider, Rule
 from providers.validation import checked
 
 _KEY = re.compile(r"[\x21-\x7e]*")
-_CHANGEABLE = ("name", "api_key", "base_url", "region", "api_version", "tool_mode", "enabled")
-_CHECKED = ("api_key", "base_url", "api_version")
+_CHANGEABLE = ("name", "api_key", "access_key", "base_url", "region", "api_version", "tool_mode", "enabled")
+_CHECKED = ("api_key", "access_key", "base_url", "region", "api_version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +36,7 @@ class ProviderDraft:
     project_id: str = ""
     identity_id: str = ""
     api_key: str = ""
+    access_key: str = ""
     base_url: str = ""
     region: str = ""
     api_version: str = ""
@@ -48,6 +48,7 @@ def _credential(draft: ProviderDraft) -> Credential:
     return Credential(
         provider_type=draft.provider_type,
         api_key=draft.api_key,
+        access_key=draft.access_key,
         base_url=draft.base_url or None,
         region=draft.region or None,
         api_version=draft.api_version or None,
@@ -88,6 +89,7 @@ def _cleaned(draft: ProviderDraft) -> ProviderDraft:
         draft,
         identity_id=draft.identity_id.strip(),
         api_key=key,
+        access_key=cleaned_key(draft.access_key),
         base_url=url,
         region=draft.region.strip(),
         api_version=draft.api_version.strip(),
@@ -107,6 +109,11 @@ def check_credential(credential: Credential) -> list[ModelInfo]:
         raise BadInput(f"The provider could not be asked for its models: {error.message}") from None
 
 
+def check_draft(draft: ProviderDraft) -> list[ModelInfo]:
+    """Ask the vendor whether it takes a key that is not stored. Raises BadInput with the mend."""
+    return check_credential(_credential(_cleaned(draft)))
+
+
 def create_provider(organization_id: str, draft: ProviderDraft, *, check: bool = True, actor: str = "") -> Provider:
     """Store a provider once its key has been seen to work. It may have the name of one of the installation."""
     draft = _cleaned(draft)
@@ -120,12 +127,13 @@ def create_provider(organization_id: str, draft: ProviderDraft, *, check: bool =
         identity_id=draft.identity_id,
         provider_type=draft.provider_type,
         api_key=draft.api_key,
+        access_key=draft.access_key,
         base_url=draft.base_url,
         region=draft.region,
         api_version=draft.api_version,
         tool_mode=draft.tool_mode,
         enabled=draft.enabled,
-        fingerprint=masked(draft.api_key, draft.provider_type),
+        fingerprint=_credential(draft).fingerprint,
     )
     if check:
         checked(row, "")
@@ -168,6 +176,7 @@ def _draft_of(row: Provider) -> ProviderDraft:
         project_id=row.project_id or "",
         identity_id=row.identity_id,
         api_key=entry.credential.api_key,
+        access_key=entry.credential.access_key,
         base_url=row.base_url,
         region=row.region,
         api_version=row.api_version,
@@ -193,8 +202,8 @@ def update_provider(row: Provider, changes: Mapping[str, Any], *, actor: str = "
         written |= checked(row, "")
     for name in written & set(_CHANGEABLE):
         setattr(row, name, getattr(new, name))
-    if "api_key" in changes:
-        row.api_key, row.fingerprint = new.api_key, masked(new.api_key, row.provider_type)
+    if "api_key" in changes or "access_key" in changes:
+        row.api_key, row.fingerprint = new.api_key, _credential(new).fingerprint
         row.previous_key, row.previous_fingerprint, row.previous_until = None, "", None
         written |= {"api_key", "fingerprint", "previous_key", "previous_fingerprint", "previous_until"}
     try:
@@ -226,6 +235,12 @@ def check_provider(row: Provider) -> list[ModelInfo]:
         raise
     _keep_check(row, "")
     return models
+
+
+def refresh_models(row: Provider) -> list[ModelInfo]:
+    """Forget what was listed and ask for the models anew. Raises BadInput with the mend."""
+    _forget(row)
+    return check_provider(row)
 
 
 def _keep_check(row: Provider, error: str) -> None:

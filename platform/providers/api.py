@@ -75,6 +75,7 @@ class ProviderOut(serializers.ModelSerializer):
 class ProviderChanges(serializers.Serializer):
     name = serializers.CharField(max_length=100, required=False)
     api_key = serializers.CharField(max_length=4000, required=False, allow_blank=True, write_only=True)
+    access_key = serializers.CharField(max_length=200, required=False, allow_blank=True, write_only=True)
     base_url = serializers.CharField(max_length=500, required=False, allow_blank=True)
     region = serializers.CharField(max_length=60, required=False, allow_blank=True)
     api_version = serializers.CharField(max_length=40, required=False, allow_blank=True)

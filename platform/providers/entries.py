@@ -5,8 +5,10 @@ Kept in the process: the base ones for its life, an organization's rows and an e
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -80,6 +82,7 @@ def _base_entry(raw: dict[str, Any]) -> Entry:
     credential = Credential(
         provider_type=raw["provider_type"],
         api_key=raw.get("api_key") or "",
+        access_key=raw.get("access_key") or "",
         base_url=raw.get("base_url") or None,
         region=raw.get("region") or None,
         api_version=raw.get("api_version") or None,
@@ -103,16 +106,22 @@ def base_entries() -> dict[str, Entry]:
     return entries
 
 
+def base_id(name: str) -> str:
+    """The id that one of the installation's providers is shown by: it has no row, and stays the same by its name."""
+    return f"provider-{uuid.UUID(bytes=hashlib.sha256(name.encode()).digest()[:16], version=4)}"
+
+
 def row_entry(row: Provider) -> Entry:
-    problem, key = "", ""
+    problem = key = access_key = ""
     secret = cast("Secret | str | None", row.api_key)  # a str before it was ever read back
     try:
-        key = _text(secret)
+        key, access_key = _text(secret), _text(cast("Secret | str | None", row.access_key))
     except Undecryptable as error:
         problem = f"The key of provider '{row.name}' cannot be read. {error}"
     credential = Credential(
         provider_type=row.provider_type,
         api_key=key,
+        access_key=access_key,
         base_url=row.base_url or None,
         region=row.region or None,
         api_version=row.api_version or None,

@@ -45,6 +45,9 @@ class Provider(OrganizationModel):
     identity_id = models.CharField("end user", max_length=200, blank=True, default="")
     provider_type = models.CharField(max_length=40)
     api_key = EncryptedTextField(blank=True, default="")
+    access_key = EncryptedTextField(
+        "access key ID", blank=True, default="", help_text="Of a key that has two parts (AWS); the other is the secret."
+    )
     base_url = models.CharField(max_length=500, blank=True)
     region = models.CharField(max_length=60, blank=True)
     api_version = models.CharField(max_length=40, blank=True)

@@ -40,6 +40,8 @@ def rotate(provider: Provider, new_key: str, overlap: timedelta = OVERLAP, actor
     if not timedelta(0) <= overlap <= LONGEST:
         raise BadInput(f"The old key can stand by for {LONGEST.days} days at most.")
     seen = row_entry(provider)
+    if seen.credential.access_key:
+        raise BadInput("This key has two parts, which change together: edit the provider and enter both.")
     if not seen.problem and seen.credential.api_key == key:
         raise BadInput("This is the key already in use: enter another.")
     check_credential(replace(seen.credential, api_key=key))

@@ -49,6 +49,13 @@ class ProviderForm(ActionForm):
         widget=SecretInput,
         help_text="Encrypted at rest and never shown again. When changing: empty keeps the stored one.",
     )
+    key_id = forms.CharField(
+        required=False,
+        strip=True,
+        label="Access key ID",
+        widget=SecretInput,
+        help_text="Of AWS keys, which have two parts: the API key is then the secret one.",
+    )
     check = forms.BooleanField(
         required=False,
         initial=True,
@@ -77,6 +84,7 @@ class ProviderForm(ActionForm):
                 project_id=str(data["project"].pk) if data.get("project") else "",
                 identity_id=data.get("identity_id") or "",
                 api_key=data["key"],
+                access_key=data["key_id"],
                 enabled=data["enabled"],
                 **plain,
             )
@@ -84,6 +92,8 @@ class ProviderForm(ActionForm):
         changes = {name: value for name, value in self.changed().items() if name in PLAIN}
         if data["key"]:
             changes["api_key"] = data["key"]
+        if data["key_id"]:
+            changes["access_key"] = data["key_id"]
         row = Provider.objects.get(pk=self.instance.pk)
         return update_provider(row, changes, actor=actor) if changes else row
 
@@ -159,12 +169,12 @@ class ProviderAdmin(ActionAdmin):
     change_form_outer_before_template = "console/providers/top.html"
     readonly_fields = ("key_shown", "whose")
     add_fieldsets = (
-        (None, {"fields": ("organization", "provider_type", "name", "key", "check")}),
+        (None, {"fields": ("organization", "provider_type", "name", "key", "key_id", "check")}),
         ("For whom", {"fields": (("project", "identity_id"),)}),
         ("Address", {"fields": ("base_url", ("api_version", "region"), "tool_mode", "enabled")}),
     )
     fieldsets = (
-        (None, {"fields": ("name", "whose", "key_shown", "key", "enabled")}),
+        (None, {"fields": ("name", "whose", "key_shown", "key", "key_id", "enabled")}),
         ("Address", {"fields": ("base_url", ("api_version", "region"), "tool_mode")}),
     )
 

@@ -31,10 +31,12 @@ class Credential:
     """How to reach one provider. `headers` are sent with every call; `dialect` overrides the provider type's own.
 
     `public_only`: the address was named by a tenant, so it must not lead into the operator's network.
+    `access_key` is the public half of a key that has two (AWS); `api_key` is then the secret one.
     """
 
     provider_type: str
     api_key: str = field(default="", repr=False)
+    access_key: str = field(default="", repr=False)
     base_url: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     region: str | None = None
@@ -44,7 +46,7 @@ class Credential:
 
     @property
     def fingerprint(self) -> str:
-        return masked(self.api_key, self.provider_type)
+        return masked(self.access_key or self.api_key, self.provider_type)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -54,7 +56,8 @@ class Credential:
 
 @lru_cache(maxsize=MAX_CLIENTS)
 def _secrets_of(credential: Credential) -> tuple[str, ...]:
-    found = {credential.api_key, *(value for name, value in credential.headers if name.lower() not in OPEN_HEADERS)}
+    found = {credential.api_key, credential.access_key}
+    found |= {*(value for name, value in credential.headers if name.lower() not in OPEN_HEADERS)}
     parts = urlsplit(credential.base_url or "")
     written = [*parts.netloc.rpartition("@")[0].split(":", 1), *(p.partition("=")[2] for p in parts.query.split("&"))]
     found |= {form for value in written for form in (value, unquote(value))}
