@@ -307,6 +307,6 @@ def test_another_organizations_project_is_not_found(us: Api, theirs: Side) -> No
 def test_the_sweep_knows_every_route() -> None:
     assert len(WITH_IDS) > 40
     known = {"agent_id", "block_id", "block_label", "tool_id", "memory_id", "conversation_id"}
-    known |= {"message_id", "run_id", "step_id"}
+    known |= {"message_id", "run_id", "step_id", "provider_id"}
     unknown = {name for route in KEYED for name in route.path_ids} - known
     assert not unknown, f"add to side(), and here: {unknown}"

@@ -74,7 +74,7 @@ def test_the_installations_providers_follow_an_organizations_own_and_stay_as_the
     for count in (1, 2, 3):
         walked: list[str] = []
         while len(walked) < 4:
-            more = {"after": walked[-1]} if walked else {}
+            more: dict[str, Any] = {"after": walked[-1]} if walked else {}
             walked += [row["id"] for row in api.get("/providers/", limit=count, **more).ok()]
         assert walked == ids
         back = [row["id"] for row in api.get("/providers/", limit=count, before=ids[3]).ok()]
