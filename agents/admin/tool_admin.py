@@ -10,7 +10,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents.models import Tool
+from agents.sandbox.configured import sandbox
 from agents.tools.grants import grant
+from agents.tools.packages import wanted_by
 from console.access import ADMINS
 from console.admin_base import OrganizationScopedAdmin
 from console.display import badge, pretty, when
@@ -33,9 +35,19 @@ class ToolAdmin(OrganizationScopedAdmin):
         (None, {"fields": ("name", "kind", "owner", "description", "tags", "return_char_limit")}),
         ("Schema", {"fields": ("schema",)}),
         ("Source", {"fields": ("source",)}),
-        ("In the sandbox", {"fields": GRANTED}),
+        ("In the sandbox", {"fields": ("packages", *GRANTED)}),
     )
-    readonly_fields = ("name", "kind", "owner", "description", "tags", "return_char_limit", "schema", "source")
+    readonly_fields = (
+        "name",
+        "kind",
+        "owner",
+        "description",
+        "tags",
+        "return_char_limit",
+        "schema",
+        "source",
+        "packages",
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """What a tool is comes by the API; a base tool runs in no sandbox."""
@@ -74,6 +86,11 @@ class ToolAdmin(OrganizationScopedAdmin):
     @admin.display(description="source")
     def source(self, obj: Tool) -> SafeString | str:
         return format_html('<pre class="pn-pre">{}</pre>', obj.source_code) if obj.source_code else "built in"
+
+    @admin.display(description="packages")
+    def packages(self, obj: Tool) -> str:
+        wanted = wanted_by(obj.pip_requirements)
+        return f"{', '.join(wanted)}: {sandbox().packages(wanted)}" if wanted else "none"
 
     @admin.display(ordering="created_at")
     def created(self, obj: Tool) -> SafeString | str:

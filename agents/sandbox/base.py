@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -87,3 +87,11 @@ class Sandbox(Protocol):
         ...
 
     def isolation(self) -> Isolation: ...
+
+    def prepare(self, requirements: Sequence[str]) -> str:
+        """Install packages before a call wants them: how it went, in a sentence."""
+        ...
+
+    def packages(self, requirements: Sequence[str]) -> str:
+        """How far they are, in a sentence."""
+        ...

@@ -14,7 +14,7 @@ from agents.sandbox import seccomp
 from agents.sandbox.base import Call, Failure, Isolation, Limits, Outcome
 from agents.sandbox.egress import Reach
 from agents.sandbox.process import Guest, NotStarted, Setup
-from agents.sandbox.requirements import Environments, NotInstallable
+from agents.sandbox.requirements import INSTALL_S, Environments, NotInstallable
 
 KINDS = 8  # of guests that wait: by their packages, with and without the network
 HELD = ("namespaces (user, mount, process, network, IPC)", "seccomp", "no capabilities", "resource limits")
@@ -81,6 +81,16 @@ class LocalSandbox:
                 return found
             self._isolation = found
         return self._isolation
+
+    def prepare(self, requirements: Sequence[str]) -> str:
+        try:
+            self._environments.wait(requirements, INSTALL_S)
+        except NotInstallable as error:
+            return str(error)
+        return self.packages(requirements)
+
+    def packages(self, requirements: Sequence[str]) -> str:
+        return self._environments.said(requirements)
 
     def close(self) -> None:
         """End the guests that wait."""

@@ -47,23 +47,36 @@ class Environments:
         """The folder that holds them, built now where it is new. Raises NotInstallable; also when it takes longer than
         that: it is gone on with, and the next call finds it."""
         wanted = checked(requirements)
-        key = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:32]
-        if (self._folder / key).is_dir():
-            return self._folder / key
-        build, deadline = self._begun(key, wanted), time.monotonic() + seconds
+        done = self._place(wanted)
+        if done.is_dir():
+            return done
+        build, deadline = self._begun(done, wanted), time.monotonic() + seconds
         while not build.ended.wait(LOOK_S):
             if abandoned() or time.monotonic() > deadline:
                 names = ", ".join(wanted)
                 raise NotInstallable(f"{names} are still being installed ({build.said}): call it again in a moment")
         if build.problem:
             raise NotInstallable(build.problem)
-        return self._folder / key
+        return done
 
-    def _begun(self, key: str, wanted: Sequence[str]) -> _Build:
+    def said(self, requirements: Sequence[str]) -> str:
+        """How far they are, whichever process of this machine is at it."""
+        try:
+            done = self._place(checked(requirements))
+            return "installed" if done.is_dir() else done.with_suffix(".said").read_text()
+        except NotInstallable as error:
+            return str(error)
+        except FileNotFoundError:
+            return "not installed yet"
+
+    def _place(self, wanted: Sequence[str]) -> Path:
+        return self._folder / hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:32]
+
+    def _begun(self, done: Path, wanted: Sequence[str]) -> _Build:
         with self._lock:
-            build = self._builds.get(key)
+            build = self._builds.get(done.name)
             if build is None or build.is_over():
-                build = self._builds[key] = _Build(self._folder / key, wanted)
+                build = self._builds[done.name] = _Build(done, wanted)
                 threading.Thread(target=build.run, name="packages", daemon=True).start()
             return build
 
@@ -94,8 +107,14 @@ class _Build:
         except OSError as error:
             self.problem = f"{', '.join(self._wanted)} cannot be installed: {error}"
         finally:
+            if self.problem:
+                self._say(self.problem)
             self._ended_at = time.monotonic()
             self.ended.set()
+
+    def _say(self, text: str) -> None:
+        self.said = text
+        self._done.with_suffix(".said").write_text(text)
 
     def _run(self) -> None:
         self._done.parent.mkdir(parents=True, exist_ok=True)
@@ -138,5 +157,5 @@ class _Build:
             if line.startswith("ERROR"):
                 errors.append(line.strip())
             elif _SAID.match(line):
-                self.said = line.strip()[:120]
+                self._say(line.strip()[:120])
         return errors

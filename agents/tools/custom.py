@@ -10,10 +10,10 @@ from agents import memory, states
 from agents.models import Agent, ToolType
 from agents.sandbox.base import Call
 from agents.sandbox.configured import sandbox
-from agents.schemas.tools import PipRequirement
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
-from agents.tools.source_runs import printed, requirements, told
+from agents.tools.packages import wanted_by
+from agents.tools.source_runs import printed, told
 from agents.tools.variables import variables_of
 from core.db import release_connection
 
@@ -30,7 +30,7 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
         function=tool["name"] if re.search(rf"^(async +)?def +{re.escape(tool['name'])}\b", source, re.M) else None,
         args=args,
         variables=_variables(context, tool),
-        requirements=requirements([PipRequirement(**one) for one in tool["pip_requirements"] or ()]),
+        requirements=wanted_by(tool["pip_requirements"]),
         state=state,
         network=tool["network"],
         wall_s=tool["timeout_s"],

@@ -1,0 +1,18 @@
+"""Celery's side of this room."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from agents.sandbox.configured import sandbox
+from agents.tools.packages import INSTALL
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name=INSTALL, ignore_result=True)
+def install_packages(wanted: list[str]) -> None:
+    """On the worker's own disk: a worker elsewhere installs them when it first needs them."""
+    log.info("%s: %s", ", ".join(wanted), sandbox().prepare(wanted))
