@@ -115,6 +115,9 @@ def test_packages_are_installed_once_and_seen_by_their_tool_alone(
     assert sandbox.run(call).value == "hello"
     assert "No module named 'greeter'" in str(sandbox.run(replace(call, requirements=())).failure)
     assert "No matching distribution" in str(sandbox.run(replace(call, requirements=("greeter==2.0",))).failure)
+    assert sandbox.packages(("greeter==1.0",)) == sandbox.prepare(("greeter==1.0",)) == "installed"
+    assert "No matching distribution" in sandbox.packages(("greeter==2.0",))
+    assert sandbox.packages(("greeter==3.0",)) == "not installed yet"
 
 
 @pytest.mark.parametrize(
