@@ -8,6 +8,7 @@ from django.db.models import Model, Q, QuerySet
 
 from accounts.access import Caller, require_admin
 from accounts.models import Project
+from agents.mcp.models import McpServer, McpTool
 from agents.models import Agent, Archive, Block, Tool
 from core.errors import NotFound, PermissionDenied
 from providers.entries import Entry, base_entries, base_id
@@ -31,6 +32,39 @@ def tools_of(caller: Caller) -> QuerySet[Tool]:
 
 def archives_of(caller: Caller) -> QuerySet[Archive]:
     return Archive.objects.filter(organization_id=caller.organization_id)
+
+
+def mcp_servers_of(caller: Caller) -> QuerySet[McpServer]:
+    return McpServer.objects.filter(organization_id=caller.organization_id)
+
+
+def get_mcp_server(caller: Caller, server_id: str) -> McpServer:
+    return _one(mcp_servers_of(caller), server_id, "MCP server")
+
+
+def get_mcp_server_named(caller: Caller, name: str) -> McpServer:
+    server = mcp_servers_of(caller).filter(name=name).first()
+    if server is None:
+        raise NotFound(f"No MCP server is named '{name}' (GET /v1/mcp-servers/ lists them).")
+    return server
+
+
+def get_mcp_tool(caller: Caller, server_id: str, tool_id: str) -> McpTool:
+    """With its server and its Tool."""
+    server = get_mcp_server(caller, server_id)
+    row = McpTool.objects.filter(server=server, tool_id=tool_id).select_related("tool", "server").first()
+    if row is None:
+        raise _missing("Tool", tool_id)
+    return row
+
+
+def get_mcp_tool_named(caller: Caller, server_name: str, name: str) -> McpTool:
+    """By what the server calls it. With its server and its Tool."""
+    server = get_mcp_server_named(caller, server_name)
+    row = server.tools.filter(name=name).select_related("tool", "server").first()
+    if row is None:
+        raise NotFound(f"The MCP server '{server_name}' has no tool '{name}': list its tools, or resync it.")
+    return row
 
 
 def get_agent(caller: Caller, agent_id: str) -> Agent:

@@ -11,6 +11,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from pgvector.django import VectorField
 
+from agents.mcp import models as _mcp_models  # noqa: F401 - Django looks for tables here
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel, TimeStamped
 

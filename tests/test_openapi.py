@@ -58,6 +58,26 @@ get /v1/tools/{tool_id}
 post /v1/tools/run
 get /v1/tags/
 post /v1/conversations/{conversation_id}/fork
+post /v1/mcp-servers/
+get /v1/mcp-servers/
+get /v1/mcp-servers/{mcp_server_id}
+patch /v1/mcp-servers/{mcp_server_id}
+delete /v1/mcp-servers/{mcp_server_id}
+patch /v1/mcp-servers/{mcp_server_id}/refresh
+get /v1/mcp-servers/connect/{mcp_server_id}
+get /v1/mcp-servers/{mcp_server_id}/tools
+get /v1/mcp-servers/{mcp_server_id}/tools/{tool_id}
+post /v1/mcp-servers/{mcp_server_id}/tools/{tool_id}/run
+get /v1/tools/mcp/servers
+put /v1/tools/mcp/servers
+patch /v1/tools/mcp/servers/{mcp_server_name}
+delete /v1/tools/mcp/servers/{mcp_server_name}
+post /v1/tools/mcp/servers/test
+post /v1/tools/mcp/servers/connect
+get /v1/tools/mcp/servers/{mcp_server_name}/tools
+post /v1/tools/mcp/servers/{mcp_server_name}/resync
+post /v1/tools/mcp/servers/{mcp_server_name}/{mcp_tool_name}
+post /v1/tools/mcp/servers/{mcp_server_name}/tools/{tool_name}/execute
 """.strip().splitlines()
 
 

@@ -17,6 +17,8 @@ from django.db.models import Model
 from django.forms.models import model_to_dict
 
 from accounts.actions import NewKey, create_api_key
+from agents.mcp.models import McpServer
+from agents.mcp.target import sealed
 from agents.models import Agent, AgentBlock, AgentTool, Archive, Block, Passage, Tool, ToolType
 from config.api import api as ninja
 from conversations.models import Conversation, Message, Run, Step
@@ -33,6 +35,8 @@ READING = {
     "post /v1/conversations/{conversation_id}/stream",
 }
 SEND = {"input": "[[say hi]]"}
+NOWHERE = "http://127.0.0.1:9/mcp"
+OLDER_MCP = {"server_name": "new", "type": "sse", "server_url": NOWHERE}
 # The least that a route with a required body takes.
 BODIES: dict[str, dict[str, Any]] = {
     "post /v1/agents/": {"name": "new", "model": "scripted/demo"},
@@ -46,6 +50,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/providers/check": {"provider_type": "scripted", "api_key": "x"},
     "post /v1/tools/run": {"source_code": "def one():\n    return 1\n", "args": {}},
     "patch /v1/steps/{step_id}/feedback": {"feedback": "positive"},
+    "post /v1/mcp-servers/": {"server_name": "new", "config": {"mcp_server_type": "sse", "server_url": NOWHERE}},
+    "patch /v1/mcp-servers/{mcp_server_id}": {"server_name": "new", "config": {"mcp_server_type": "sse"}},
+    "post /v1/mcp-servers/{mcp_server_id}/tools/{tool_id}/run": {"args": {}},
+    "post /v1/tools/mcp/servers/connect": OLDER_MCP,
+    "post /v1/tools/mcp/servers/test": OLDER_MCP,
+    "put /v1/tools/mcp/servers": OLDER_MCP,
 }
 QUERIES: dict[str, dict[str, str]] = {"get /v1/agents/{agent_id}/archival-memory/search": {"query": "x"}}
 # Texts of the caller's own, not references to rows.
@@ -118,6 +128,9 @@ def side(name: str) -> Side:
     provider = Provider.objects.create(
         organization=world.organization, name=f"of-{name}", provider_type="scripted", api_key="sk-of-" + name
     )
+    server = McpServer.objects.create(
+        organization=world.organization, name=name, server_type="sse", config=sealed({"server_url": NOWHERE})
+    )
     assert world.archive is not None
     message = Message.objects.filter(conversation=world.conversations[0]).latest("seq")
     ids = {
@@ -126,6 +139,10 @@ def side(name: str) -> Side:
         "block_label": world.blocks[0].label,
         "tool_id": tool.pk,
         "provider_id": provider.pk,
+        "mcp_server_id": server.pk,
+        "mcp_server_name": server.name,
+        "mcp_tool_name": "search",
+        "tool_name": "search",
         "memory_id": world.passages[0].pk,
         "archive_id": world.archive.pk,
         "conversation_id": world.conversations[0].pk,
@@ -189,7 +206,19 @@ def call(client: Api, route: Route, ids: dict[str, str], query: dict[str, Any], 
 def rows_of(whose: Side) -> dict[str, Any]:
     """All that the organization has, to see that nobody changed it."""
     organization = whose.world.organization
-    models: tuple[type[Model], ...] = (Agent, Block, Tool, Provider, Archive, Passage, Conversation, Message, Run, Step)
+    models: tuple[type[Model], ...] = (
+        Agent,
+        Block,
+        Tool,
+        Provider,
+        Archive,
+        Passage,
+        Conversation,
+        Message,
+        Run,
+        Step,
+        McpServer,
+    )
     found: dict[str, Any] = {
         model.__name__: {row.pk: model_to_dict(row) for row in model._default_manager.filter(organization=organization)}
         for model in models
@@ -275,6 +304,8 @@ def test_a_key_that_may_only_read_changes_nothing(ours: Side) -> None:
 
 def malformed(name: str, ids: dict[str, str]) -> list[str]:
     """Ids that are none, and one of another kind."""
+    if name.endswith("_name"):
+        return []  # any text is one
     if name == "block_label":
         return ["not an id!"]
     other = ids["run_id"] if name != "run_id" else ids["step_id"]
@@ -308,5 +339,6 @@ def test_the_sweep_knows_every_route() -> None:
     assert len(WITH_IDS) > 40
     known = {"agent_id", "block_id", "block_label", "tool_id", "memory_id", "conversation_id"}
     known |= {"message_id", "run_id", "step_id", "provider_id"}
+    known |= {"mcp_server_id", "mcp_server_name", "mcp_tool_name", "tool_name"}
     unknown = {name for route in KEYED for name in route.path_ids} - known
     assert not unknown, f"add to side(), and here: {unknown}"

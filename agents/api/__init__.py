@@ -10,7 +10,9 @@ from agents.api import (
     agent_tools,
     agents,
     blocks,
+    mcp_servers,
     models,
+    older_mcp,
     passages,
     providers,
     tags,
@@ -23,6 +25,8 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", agent_tools.router),
     ("/agents", agent_passages.router),
     ("/blocks", blocks.router),
+    ("/mcp-servers", mcp_servers.router),
+    ("/tools/mcp", older_mcp.router),  # before /tools/{tool_id}
     ("/tools", tools.router),
     ("/models", models.router),
     ("/providers", providers.router),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -91,3 +91,16 @@ class ToolRunFromSource(Wire):
     source_type: str | None = None
     pip_requirements: list[PipRequirement] | None = None
     npm_requirements: list[dict[str, Any]] | None = None
+
+
+class ToolExecuteRequest(Wire):
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class ToolExecutionResult(Wire):
+    status: Literal["success", "error"]
+    func_return: Any = None
+    agent_state: dict[str, Any] | None = None
+    stdout: list[str] | None = None
+    stderr: list[str] | None = None
+    sandbox_config_fingerprint: str | None = None

@@ -57,6 +57,8 @@ def register(api: NinjaAPI) -> None:
 
 def app_error(request: HttpRequest, exc: AppError) -> HttpResponse:
     response = answer({"detail": exc.detail, **exc.extra}, exc.status)
+    for name, value in exc.headers.items():
+        response[name] = value
     if exc.status == 401:
         response["WWW-Authenticate"] = "Bearer"
     if exc.retry_after is not None:

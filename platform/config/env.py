@@ -98,6 +98,13 @@ class Env(BaseSettings):
     sandbox_memory_mb: int = Field(default=512, ge=64)
     sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
 
+    mcp_disable_stdio: bool = Field(default=True, description="MCP servers that are commands on this machine: refused.")
+    mcp_allowed_hosts: str = Field(default="", description="Private hosts, addresses, networks of MCP servers.")
+    mcp_oauth_redirect_url: str = ""
+    mcp_connect_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    mcp_list_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    mcp_execute_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+
     email_url: str = ""
     email_from: str = "perennial@localhost"
     alert_private_addresses: bool = False

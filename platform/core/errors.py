@@ -9,11 +9,12 @@ from typing import Any
 class AppError(Exception):
     """`message` is for the caller and says the mend; `extra` is merged into the body of the answer.
 
-    `retry_after`: in seconds, where coming back later helps.
+    `retry_after`: in seconds, where coming back later helps. `headers`: further ones of the HTTP answer.
     """
 
     code = "error"
     status = 500
+    headers: Mapping[str, str] = {}
 
     def __init__(
         self,

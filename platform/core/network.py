@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -37,3 +38,31 @@ def addresses_of(host: str, port: int) -> list[Address]:
     rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(row[4][0]).partition("%")[0] for row in rows)
     return [ipaddress.ip_address(text) for text in texts]
+
+
+class PrivateAddress(Exception):
+    """The host lies where nobody allowed to go. The address that was found stays out of it."""
+
+
+def allowed_addresses(host: str, port: int, allowed: Iterable[str]) -> list[str]:
+    """The addresses to connect to, in order. `allowed`: private host names, addresses and networks that may be reached.
+
+    Raises PrivateAddress, OSError, UnicodeError.
+    """
+    entries = list(allowed)
+    if host.rstrip(".").lower() in (entry.lower() for entry in entries):
+        return [host]
+    found = addresses_of(host, port)
+    if not all(is_public(address) or _among(entries, address) for address in found):
+        raise PrivateAddress(host)
+    return [str(address) for address in found]
+
+
+def _among(entries: Iterable[str], address: Address) -> bool:
+    for entry in entries:
+        try:
+            if address in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            continue  # a name
+    return False

@@ -6,12 +6,10 @@ every save.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from core import network
-from core.network import Address
 
 _MEND = "If it is meant to be reached, the operator must name it in PROVIDER_ALLOWED_HOSTS."
 
@@ -33,30 +31,14 @@ def set_allowed_hosts(source: Callable[[], Iterable[str]]) -> None:
     allowed_hosts = source
 
 
-def _allowed(host: str, address: Address | None = None) -> bool:
-    host = host.rstrip(".").lower()
-    for entry in allowed_hosts():
-        if entry.lower() == host:
-            return True
-        try:
-            if address is not None and address in ipaddress.ip_network(entry, strict=False):
-                return True
-        except ValueError:
-            continue  # a name
-    return False
-
-
 def addresses_of(host: str, port: int) -> list[str]:
     """The addresses to connect to, in order. Raises ForbiddenAddress where one of them is not public, OSError."""
-    if _allowed(host):
-        return [host]
-    found = network.addresses_of(host, port)
-    for address in found:
-        if not network.is_public(address) and not _allowed(host, address):
-            raise ForbiddenAddress(
-                f"The host '{host}' lies in a private network, where no provider of an organization may be. {_MEND}"
-            )
-    return [str(address) for address in found]
+    try:
+        return network.allowed_addresses(host, port, allowed_hosts())
+    except network.PrivateAddress:
+        raise ForbiddenAddress(
+            f"The host '{host}' lies in a private network, where no provider of an organization may be. {_MEND}"
+        ) from None
 
 
 def refuse_private(url: str) -> None:
