@@ -132,8 +132,8 @@ def server_to_connect(caller: Caller, name: str, server_type: str, config: Mappi
 def try_server(caller: Caller, server_type: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tools of a server that is not kept, as it sends them, each with its health. Raises McpFailure, Invalid."""
     calls.check_allowed(server_type)
-    config = sealed(checked(server_type, config))
-    server = McpServer(organization_id=caller.organization_id, server_type=server_type, config=config)
+    secret = sealed(checked(server_type, config))
+    server = McpServer(organization_id=caller.organization_id, server_type=server_type, config=secret)
     with places.place(caller.organization_id):
         found = sessions.list_tools(target_of(server, {}))
     return [{**sent, "health": sync.health_of(sent)} for sent in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from agents.mcp.target import Target
 from core.errors import LimitExceeded
 
 Event = dict[str, Any]
-Tell = Callable[[Event], object]
+Tell = Callable[[Event], None]
 AT_ONCE = 100
 KEEPALIVE_S = 15.0
 _ENDS = frozenset({"success", "error"})
@@ -47,8 +48,13 @@ def begin(flow: Connecting, tell: Tell) -> None:
 async def frames(flow: Connecting) -> AsyncGenerator[bytes, None]:
     told: asyncio.Queue[Event] = asyncio.Queue()
     here = asyncio.get_running_loop()
+
+    def tell(event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop of whoever listened is closed
+            here.call_soon_threadsafe(told.put_nowait, event)
+
     try:
-        begin(flow, lambda event: here.call_soon_threadsafe(told.put_nowait, event))
+        begin(flow, tell)
     except LimitExceeded as error:  # the answer has begun: only an event can say it
         told.put_nowait({"event": "error", "message": error.message})
     while True:
