@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from agents.mcp import running
 from agents.tools import custom
 from agents.tools.external import register
 
 register(custom.CUSTOM)
+register(running.MCP)

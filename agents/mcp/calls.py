@@ -38,11 +38,11 @@ def refresh(server: McpServer, variables: Variables) -> sync.Changes:
     return sync.store(server, found)
 
 
-def call(row: McpTool, args: Mapping[str, Any], variables: Variables) -> Returned:
+def call(row: McpTool, args: Mapping[str, Any], variables: Variables, abandoned: Callable[[], bool] = bool) -> Returned:
     """`row` with its server. Raises McpFailure, MissingVariable, BadInput (its schema is invalid)."""
     check_schema(row)
     try:
-        answer = _ask(row.server, variables, lambda target: sessions.call_tool(target, row.name, args))
+        answer = _ask(row.server, variables, lambda target: sessions.call_tool(target, row.name, args, abandoned))
     except McpUnauthorized as failure:
         sync.note(row.server, ServerState.UNAUTHORIZED, failure.message)
         raise
@@ -73,7 +73,7 @@ def _ask(server: McpServer, variables: Variables, asking: Callable[[Target], T])
     try:
         return asking(target)
     except TimeoutError:
-        raise McpFailure("This server's connection to MCP servers does not answer: try again in a moment.") from None
+        raise McpFailure("The MCP server was given up: it, or the machine, is too slow.") from None
     except McpUnauthorized:
         # Another process may have renewed the tokens meanwhile, and nothing was done with the old ones.
         server.refresh_from_db(fields=["oauth"])

@@ -6,11 +6,13 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 GRACE_S = 5.0
+_LOOK_EVERY_S = 0.5
 _LATE = "The event loop of MCP sessions did not answer in time."
 
 
@@ -32,16 +34,16 @@ class LoopThread:
                 self._thread.start()
             return self._loop
 
-    def run(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
-        """Whatever the work does, the caller has its thread back a little after `within_s`. Raises TimeoutError."""
+    def run(self, work: Coroutine[Any, Any, T], within_s: float, abandoned: Callable[[], bool] = bool) -> T:
+        """Whatever the work does, the caller has its thread back a little after `within_s`, or soon after the call was
+        abandoned. Raises TimeoutError."""
         future = asyncio.run_coroutine_threadsafe(work, self.loop())
-        try:
-            return future.result(within_s + GRACE_S)
-        except concurrent.futures.TimeoutError:
-            if future.done():
-                raise  # the work's own
-            future.cancel()
-            raise TimeoutError(_LATE) from None
+        until = time.monotonic() + within_s + GRACE_S
+        while not future.done() and not abandoned() and time.monotonic() < until:
+            concurrent.futures.wait([future], _LOOK_EVERY_S)
+        if not future.done() and future.cancel():
+            raise TimeoutError(_LATE)
+        return future.result()
 
     def _alive(self) -> bool:
         return self._pid == os.getpid() and self._thread is not None and self._thread.is_alive()

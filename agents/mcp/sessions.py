@@ -39,10 +39,12 @@ def list_tools(target: Target) -> list[dict[str, Any]]:
     return _thread.run(_listed(target), limits)
 
 
-def call_tool(target: Target, name: str, args: Mapping[str, Any]) -> CallToolResult:
+def call_tool(
+    target: Target, name: str, args: Mapping[str, Any], abandoned: Callable[[], bool] = bool
+) -> CallToolResult:
     """Raises McpFailure; what the tool itself says went wrong is in the result."""
     limits = settings.MCP_CONNECT_TIMEOUT_S + settings.MCP_EXECUTE_TIMEOUT_S
-    return _thread.run(_called(target, name, args), limits)
+    return _thread.run(_called(target, name, args), limits, abandoned)
 
 
 def submit(work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
