@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_audit_entry'),
-        ('agents', '0003_tool_network_and_timeout'),
+        ('agents', '0004_own_blocks'),
     ]
 
     operations = [
