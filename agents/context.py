@@ -245,12 +245,14 @@ def _tool_return(stored: Mapping[str, Any], at: str) -> ToolReturn:
     content = stored.get("content") or ""
     if not isinstance(content, str):
         content = "".join(part.get("text", "") for part in content)
-    return ToolReturn(stored["tool_call_id"], stored.get("name") or "", _packed_return(content, is_error, at), is_error)
+    return ToolReturn(stored["tool_call_id"], stored.get("name") or "", _packed_return(content, at, stored), is_error)
 
 
-def _packed_return(content: str, is_error: bool, at: str) -> str:
-    status = "Failed" if is_error else "OK"
-    return json.dumps({"status": status, "message": content, "time": at}, ensure_ascii=False)
+def _packed_return(content: str, at: str, stored: Mapping[str, Any]) -> str:
+    packed = {"status": "Failed" if stored.get("is_error") else "OK", "message": content, "time": at}
+    if stored.get("edited_arguments") is not None:
+        packed["arguments_edited_by_human"] = stored["edited_arguments"]
+    return json.dumps(packed, ensure_ascii=False)
 
 
 def _packed_text(text: str, at: str) -> str:

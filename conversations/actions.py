@@ -18,13 +18,13 @@ from accounts.access import Caller
 from agents.events import Event, MessageAdded
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import approvals, callbacks, doorbell, gates, queue, unfinished
+from conversations import answers, approvals, callbacks, doorbell, gates, queue, unfinished
 from conversations.events import encode
 from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus, StepStatus
 from conversations.retelling import ended_event
-from conversations.rows import Row, row_of
-from core.errors import BadInput, Conflict
+from conversations.rows import Row
+from core.errors import Conflict
 from core.time import now
 from providers.resolve import resolve
 from streams.publish import ENDED, Batch, append
@@ -84,7 +84,9 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
     target = resolve(agent.organization_id, handle, project_id or "", identity_id)
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
-    rows = _checked(conversation, send.rows)
+    if (before := answers.repeated(conversation, send.rows)) is not None:
+        return Started(before, fresh=False)
+    rows = answers.checked(conversation, send.rows)
     if not send.may_wait and not conversation.pending_approval_id and queue.is_waited_for(conversation):
         raise _busy(conversation)
     run = Run(
@@ -166,44 +168,17 @@ def _busy(conversation: Conversation) -> Conflict:
     return Conflict(message, extra={"run_id": first})
 
 
-def _checked(conversation: Conversation, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, if they fit what the conversation waits for."""
-    answers = [row for row in rows if row["role"] == "approval"]
-    pending = conversation.pending_approval_id
-    if not answers and not pending:
-        return list(rows)
-    if pending and not answers:
-        raise approvals.awaited(pending)
-    if not pending:
-        raise BadInput(approvals.NOTHING_AWAITED)
-    if len(answers) > 1:
-        raise BadInput("Send one approval, with an entry for each waiting call.")
-    awaited = approvals.awaits(row_of(Message.objects.get(pk=pending)))
-    answer = {**answers[0], "approvals": _expanded(answers[0]["approvals"], awaited, pending)}
-    if sorted(item["tool_call_id"] for item in answer["approvals"]) != sorted(awaited):
-        raise BadInput(f"The approvals must name exactly the waiting tool calls: {', '.join(awaited)}.")
-    return [answer, *(row for row in rows if row["role"] != "approval")]
+def cancel_run(run: Run, why: str = approvals.CANCELLED) -> bool:
+    """End the run now, whoever works on it; False where it had ended already. What it committed stays.
 
-
-def _expanded(given: list[dict[str, Any]], awaited: list[str], pending: str) -> list[dict[str, Any]]:
-    """The old form, one answer for all, as one answer for each."""
-    if not given or given[0]["type"] != "all":
-        return given
-    whole = given[0]
-    if whole["request_id"] not in (None, pending):
-        raise BadInput(f"The approval_request_id must be that of the waiting request: {pending}.")
-    common = {"type": "approval", "approve": whole["approve"], "reason": whole["reason"]}
-    return [{**common, "tool_call_id": call_id} for call_id in awaited]
-
-
-def cancel_run(run: Run) -> bool:
-    """End the run now, whoever works on it; False where it had ended already. What it committed stays."""
+    `why`: what the model reads of the calls that waited for approval.
+    """
     with transaction.atomic():
         cancelled = next(iter(Run.objects.raw(_CANCEL, [run.pk[-36:]])), None)
         if cancelled is None:
             return False
         if vars(cancelled)["was"] == RunStatus.WAITING_APPROVAL:
-            answered = _deny_pending(cancelled)
+            answered = _deny_pending(cancelled, why)
         else:
             answered = unfinished.answer_calls_outside(cancelled, approvals.CANCELLED, StepStatus.CANCELLED)
         if cancelled.callback_due_at is not None:
@@ -218,13 +193,13 @@ def cancel_run(run: Run) -> bool:
     return True
 
 
-def _deny_pending(run: Run) -> Row | None:
+def _deny_pending(run: Run, why: str) -> Row | None:
     """The calls that waited get an answer."""
     conversation = Conversation.objects.select_for_update().get(pk=run.conversation_id)
     if not conversation.pending_approval_id:
         return None
     request = Message.objects.filter(pk=conversation.pending_approval_id, run=run).first()
-    return unfinished.answer_calls(conversation, request, run, approvals.CANCELLED) if request else None
+    return unfinished.answer_calls(conversation, request, run, why) if request else None
 
 
 def cancel_conversation(conversation: Conversation) -> dict[str, str]:

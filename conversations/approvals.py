@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -73,7 +74,7 @@ def resume(work: Work, left: Sequence[ToolExecution], abandoned: Callable[[], bo
     given = {item["tool_call_id"]: item for item in sent["approvals"]}
     if set(given) != set(awaits(request)):
         raise awaited(request["id"])
-    calls = [ToolCall(**call) for call in request["tool_calls"]]
+    calls = [_edited(ToolCall(**call), given.get(call["id"])) for call in request["tool_calls"]]
     to_run = [call for call in calls if _runs(given.get(call.id))]
     places = [place for place, call in enumerate(calls) if call in to_run]
     planned = execute.plan(to_run, offer_of(work, to_run), tool_context(work, request["step_id"] or ""))
@@ -85,7 +86,7 @@ def resume(work: Work, left: Sequence[ToolExecution], abandoned: Callable[[], bo
         _end_waiting(request)
         done = {item["tool_call_id"]: item for item in execute.apply(planned, results)}
         done |= {call.id: _given(call, given[call.id]) for call in calls if call.id not in done}
-        returns = [done[call.id] for call in calls]
+        returns = [done[call.id] | _edit(given.get(call.id)) for call in calls]
         rows = [
             new_row(work, **sent | {"step_id": request["step_id"], "group_id": request["id"]}),
             new_row(work, role="tool", tool_returns=returns, name=returns[0]["name"], step_id=request["step_id"]),
@@ -153,6 +154,17 @@ def store(conversation: Conversation, rows: list[Row]) -> None:
 def denial(call: dict[str, Any], reason: str) -> dict[str, Any]:
     """The return that stands for a call that was not made."""
     return {"tool_call_id": call["id"], "name": call["name"], "content": DENIED.format(reason), "is_error": True}
+
+
+def _edit(item: dict[str, Any] | None) -> dict[str, Any]:
+    """What a human made of the call's arguments, if anything: the return carries it, so that the model knows."""
+    edit = (item or {}).get("edited_arguments")
+    return {} if edit is None else {"edited_arguments": edit}
+
+
+def _edited(call: ToolCall, item: dict[str, Any] | None) -> ToolCall:
+    edit = _edit(item)
+    return replace(call, arguments=json.dumps(edit["edited_arguments"], ensure_ascii=False)) if edit else call
 
 
 def _runs(item: dict[str, Any] | None) -> bool:

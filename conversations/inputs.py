@@ -60,10 +60,19 @@ class MessageCreate(_Body):
 
 
 class ApprovalReturn(_Body):
+    """`edited_arguments`: the call is made with these in the place of the model's."""
+
     type: Literal["approval"] = "approval"
     tool_call_id: str
     approve: bool
     reason: str | None = None
+    edited_arguments: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _edited_is_approved(self) -> ApprovalReturn:
+        if self.edited_arguments is not None and not self.approve:
+            raise ValueError("edited_arguments needs approve=true: a call that is denied is not made")
+        return self
 
 
 class ClientToolReturn(_Body):
@@ -212,14 +221,17 @@ def _row(sent: MessageCreate | ApprovalCreate | ToolReturnCreate) -> dict[str, A
     if sent.approvals is not None:
         return row | {
             "approvals": [
-                _tool_return(item) if isinstance(item, ClientToolReturn) else item.model_dump()
-                for item in sent.approvals
+                _tool_return(item) if isinstance(item, ClientToolReturn) else _approval(item) for item in sent.approvals
             ]
         }
     if sent.approve is None:
         raise BadInput("An approval needs 'approvals', or 'approve' with 'approval_request_id'.")
     whole = {"type": "all", "approve": sent.approve, "reason": sent.reason, "request_id": sent.approval_request_id}
     return row | {"approvals": [whole]}
+
+
+def _approval(item: ApprovalReturn) -> dict[str, Any]:
+    return item.model_dump(exclude={"edited_arguments"} if item.edited_arguments is None else None)
 
 
 def _tool_return(item: ClientToolReturn) -> dict[str, Any]:

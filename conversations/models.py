@@ -79,7 +79,7 @@ class Message(OrganizationModel):
     tool_calls: [{"id", "name", "arguments", "signature"}], `arguments` the JSON text as the model wrote it; `signature`
     is there where the model signed the call.
     tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}], with "refused": true where the
-    call was not admitted, so that tool rules do not count it.
+    call was not admitted, so that tool rules do not count it, and "edited_arguments" where a human changed the call's.
     approvals (role approval): what the caller answered, as the wire has it; null in a request for approval.
     stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]}.
     `in_context`: the model still sees it; the order is system, summary, then by `seq`.
@@ -209,6 +209,9 @@ class Run(OrganizationModel):
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["conversation", "-created_at"]),
             models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
+            models.Index(
+                fields=["completed_at"], condition=Q(status="waiting_approval"), name="runs_awaiting_approval"
+            ),
             models.Index(
                 fields=["conversation", "created_at", "id"],
                 condition=Q(status="queued", waits_turn=True),

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from conversations import callbacks, doorbell, ledger_audit, queue, runner
+from conversations import callbacks, doorbell, expiry, ledger_audit, queue, runner
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
 from core.time import now
@@ -56,6 +56,11 @@ def _retell(run: Run) -> None:
 @shared_task(name=doorbell.SEND_CALLBACKS, ignore_result=True, expires=30)
 def send_callbacks() -> int:
     return callbacks.send_due()
+
+
+@shared_task(name="conversations.expire_approvals", ignore_result=True, expires=30)
+def expire_approvals() -> int:
+    return expiry.expire_due()
 
 
 @shared_task(name="conversations.audit_ledger", ignore_result=True, expires=3600)

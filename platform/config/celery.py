@@ -44,6 +44,7 @@ def _flush_traces(**_: Any) -> None:
 app.conf.beat_schedule = {
     "tend-keys": {"task": "providers.tend_keys", "schedule": 60.0},
     "sweep-runs": {"task": "conversations.sweep_runs", "schedule": settings.SWEEP_INTERVAL_S},
+    "expire-approvals": {"task": "conversations.expire_approvals", "schedule": 15.0},
     "send-callbacks": {"task": "conversations.send_callbacks", "schedule": 10.0},
     "enforce-stops": {"task": "budgets.enforce_stops", "schedule": 5.0},
     "lapse-holds": {"task": "budgets.lapse_holds", "schedule": 60.0},

@@ -72,6 +72,7 @@ class Env(BaseSettings):
     clickhouse_console_url: str = ""
 
     run_lease_s: float = Field(default=15.0, ge=1, le=600, description="A run whose worker is silent so long is taken.")
+    approval_expires_s: float = Field(default=0.0, ge=0, description="Denied when nobody answers so long. 0: never.")
     sweep_interval_s: float = Field(default=5.0, ge=1, le=60)
     stream_ttl_s: int = Field(default=3 * 3600, ge=60)
     model_timeout_s: float = Field(default=120.0, ge=1, le=3600)

@@ -133,6 +133,7 @@ CELERY_TASK_DEFAULT_QUEUE = "runs"
 
 RUN_LEASE_S = ENV.run_lease_s
 SWEEP_INTERVAL_S = ENV.sweep_interval_s
+APPROVAL_EXPIRES_S = ENV.approval_expires_s
 STREAM_TTL_S = ENV.stream_ttl_s
 MODEL_TIMEOUT_S = ENV.model_timeout_s
 MODEL_MAX_ATTEMPTS = ENV.model_max_attempts
