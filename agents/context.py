@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agents.prompts import sentences
@@ -114,6 +115,15 @@ def metadata_section(prompt: PromptInput) -> str:
     if prompt.archive_tags:
         lines.append(said["tags"].format(", ".join(prompt.archive_tags)))
     return "<memory_metadata>\n" + "\n".join(f"- {line}" for line in lines) + "\n</memory_metadata>"
+
+
+def skills_section(skills: Iterable[Mapping[str, str]]) -> str:
+    """`<available_skills>`: name, description and location of each, in the form that agentskills.io proposes."""
+    lines = ["<available_skills>", sentences("skills")["intro"]]
+    for skill in skills:
+        fields = (f"<{name}>{escape(skill[name])}</{name}>" for name in ("name", "description", "location"))
+        lines += ["<skill>", *fields, "</skill>"]
+    return "\n".join([*lines, "</available_skills>"])
 
 
 def to_local(at: datetime, timezone: str) -> str:

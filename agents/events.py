@@ -87,11 +87,15 @@ class Compacted(_Event):
 
 
 class StepEnded(_Event):
+    """`logprobs`, `token_ids`: of the answer's tokens, where the caller asked for them and the vendor tells them."""
+
     type: Literal["step_ended"] = "step_ended"
     step_id: str
     status: Literal["success", "failed", "cancelled"]
     usage: dict[str, Any]
     cost_usd: str | None = None
+    logprobs: list[dict[str, Any]] | None = None
+    token_ids: list[int] | None = None
 
 
 class StepLost(_Event):

@@ -76,6 +76,8 @@ class Outcome:
     price: pricing.Price | None = None
     terms: usage_extract.Terms = LISTED_TERMS
     reported_total: int | None = None
+    logprobs: list[dict[str, Any]] | None = None
+    token_ids: list[int] | None = None
 
     def charge(self, price: pricing.Price) -> None:
         self.price, self.cost_usd, self.price_source = price, price.cost_usd, price.source
@@ -173,6 +175,7 @@ class ModelCall:
         outcome.model_ms = _ms_since(clock)
         outcome.usage = answer.usage
         outcome.terms = usage_extract.terms(self.target.credential.provider_type, answer.response)
+        outcome.logprobs, outcome.token_ids = answer.logprobs, answer.token_ids
         outcome.reported_total = ledger.reported_total(self.target, answer.usage, answer.response)
         outcome.charge(self._price(answer.usage))
         if trace is not None:  # first of all: what follows may fail

@@ -18,7 +18,7 @@ from accounts.access import Caller
 from agents.events import Event, MessageAdded
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import answers, approvals, callbacks, doorbell, gates, queue, unfinished
+from conversations import answers, approvals, callbacks, doorbell, gates, images, queue, unfinished
 from conversations.events import encode
 from conversations.gates import Passed
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus, StepStatus
@@ -89,6 +89,8 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
     rows = answers.checked(conversation, send.rows)
     if not send.may_wait and not conversation.pending_approval_id and queue.is_waited_for(conversation):
         raise _busy(conversation)
+    images.check_model(rows, target.model)
+    rows = images.loaded(rows)
     run = Run(
         organization_id=conversation.organization_id,
         project_id=project_id,

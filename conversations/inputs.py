@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from typing import Annotated, Any, Literal
 
@@ -11,12 +9,10 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from agents.tools.arguments import clean_all
+from conversations import images
 from conversations.schemas.base import MessageType
 from core.errors import BadInput
 from core.ids import new_id
-
-MAX_IMAGE_BYTES = 20 * 1024 * 1024
-IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class _Body(BaseModel):
@@ -37,8 +33,10 @@ class Base64Image(_Body):
 
 
 class UrlImage(_Body):
+    """Fetched when it is sent; a `data:` URL is taken too."""
+
     type: Literal["url"]
-    url: str
+    url: str = Field(min_length=1)
 
 
 class ImageContent(_Body):
@@ -134,6 +132,14 @@ class ClientTool(_Body):
     parameters: dict[str, Any] | None = None
 
 
+class ClientSkill(_Body):
+    """A skill that the client has; the model is told where it is, and reads it with the client's own tools."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = Field(max_length=10_000)
+    location: str = Field(max_length=2083)
+
+
 class SendBody(_Body):
     """Fields that every sending route has. Exactly one of `messages` and `input`."""
 
@@ -142,9 +148,13 @@ class SendBody(_Body):
     max_steps: int = Field(default=50, ge=1, le=1000)
     include_return_message_types: list[MessageType] | None = None
     client_tools: list[ClientTool] | None = None
+    client_skills: list[ClientSkill] | None = Field(default=None, max_length=500)
     override_model: str | None = None
     override_system: str | None = None
     include_compaction_messages: bool = False
+    return_logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    return_token_ids: bool = False
     use_assistant_message: bool = True
     assistant_message_tool_name: str = "send_message"
     assistant_message_tool_kwarg: str = "message"
@@ -205,10 +215,12 @@ def options_of(body: SendBody) -> dict[str, Any]:
 
 
 def rows_of(body: SendBody) -> list[dict[str, Any]]:
-    """The messages as the columns they will be stored in. Their ids are given here, so that a retry keeps them."""
-    if body.messages is None:
-        return [_message(MessageCreate(role="user", content=body.input or ""))]
-    return [_row(sent) for sent in body.messages]
+    """The messages as the columns they will be stored in, but for images that are yet to be fetched (`images.loaded`).
+    Their ids are given here, so that a retry keeps them."""
+    sent = body.messages or [MessageCreate(role="user", content=body.input or "")]
+    rows = [_row(each) for each in sent]
+    images.check(rows)
+    return rows
 
 
 def _row(sent: MessageCreate | ApprovalCreate | ToolReturnCreate) -> dict[str, Any]:
@@ -246,7 +258,7 @@ def _message(sent: MessageCreate) -> dict[str, Any]:
     return {
         "id": message_id,
         "role": sent.role,
-        "content": _parts(sent.content),
+        "content": parts_of(sent.content),
         "name": sent.name,
         "otid": sent.otid or new_id("message")[-36:],
         "sender_id": sent.sender_id,
@@ -254,7 +266,8 @@ def _message(sent: MessageCreate) -> dict[str, Any]:
     }
 
 
-def _parts(content: Content) -> list[dict[str, Any]]:
+def parts_of(content: Content) -> list[dict[str, Any]]:
+    """As stored: see `conversations.models.Message`."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [_image(part.source) if isinstance(part, ImageContent) else _text(part) for part in content]
@@ -266,18 +279,10 @@ def _text(part: TextContent) -> dict[str, Any]:
 
 def _image(source: Base64Image | UrlImage) -> dict[str, Any]:
     if isinstance(source, UrlImage):
-        raise BadInput("Images by URL are not fetched by this server yet: send the image as base64.")
-    if source.media_type not in IMAGE_TYPES:
-        raise BadInput(
-            f"'{source.media_type}' is not an image type that models take: {', '.join(sorted(IMAGE_TYPES))}."
-        )
-    try:
-        size = len(base64.b64decode(source.data, validate=True))
-    except (binascii.Error, ValueError):
-        raise BadInput("An image's data is not valid base64.") from None
-    if size > MAX_IMAGE_BYTES:
-        raise BadInput(f"An image has {size} bytes; at most {MAX_IMAGE_BYTES} are taken. Scale it down.")
-    return {"type": "image", "media_type": source.media_type, "data": source.data, "detail": source.detail}
+        return images.linked(source.url)
+    if source.media_type not in images.TYPES:
+        raise BadInput(f"'{source.media_type}' is not an image type that models take: {', '.join(images.TYPES)}.")
+    return images.inline(source.data, source.detail)
 
 
 def otids_key(body: SendBody) -> str | None:

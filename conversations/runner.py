@@ -191,9 +191,9 @@ def _announce(work: Work, done: Committed, outcome: Outcome, writer: RunWriter) 
     """Publish what was committed, in one go."""
     cost = None if outcome.cost_usd is None else str(outcome.cost_usd)
     told: list[Any] = [MessageAdded(message=row) for row in done.rows]
-    told.append(
-        StepEnded(step_id=work.run.current_step_id, status="success", usage=asdict(outcome.usage), cost_usd=cost)
-    )
+    ended: dict[str, Any] = {"usage": asdict(outcome.usage), "cost_usd": cost}
+    ended |= {"logprobs": outcome.logprobs, "token_ids": outcome.token_ids}
+    told.append(StepEnded(step_id=work.run.current_step_id, status="success", **ended))
     if done.status is not None:
         told.append(
             RunEnded(

@@ -19,6 +19,7 @@ from conversations import wire
 from conversations.following import follow_run
 from conversations.models import Run
 from conversations.retelling import ended_event
+from conversations.tokens import Tokens
 from conversations.wire import View, Wire, otid_of
 from core.errors import AppError
 from core.time import now, to_seconds
@@ -256,12 +257,14 @@ async def drain(run: Run) -> Answered:
     """Follow the run to its end: the stream, drained."""
     framing = Framing(run_id=run.pk, view=view_of(run.options))
     found: list[Wire] = []
+    tokens = Tokens(turns=[] if run.options.get("return_token_ids") else None)
     async for seen in follow_run(run.pk):
         if seen is None:
             continue
         event = seen[1]
         if event["type"] == "run_ended":
-            return _answered(event, found)
+            return _answered(event, found, tokens)
+        tokens.note(event)
         found += messages_of(framing, event)
     raise AppError("the run's stream ended without an end")
 
@@ -270,16 +273,16 @@ def answered_of(run: Run, events: Iterable[RunEvent]) -> Answered:
     """The same, of a run that has ended, from what is stored of it."""
     framing = Framing(run_id=run.pk, view=view_of(run.options))
     found = [message for event in events for message in messages_of(framing, event.model_dump())]
-    return _answered(ended_event(run).model_dump(), found)
+    return _answered(ended_event(run).model_dump(), found, Tokens())
 
 
-def _answered(event: Event, messages: list[Wire]) -> Answered:
+def _answered(event: Event, messages: list[Wire], tokens: Tokens) -> Answered:
     error = event.get("error")
     if error is not None:
         wait = error.get("retry_after")
         return Answered(error["status"], error_body(error), {"Retry-After": str(ceil(wait))} if wait else {})
     body = {"messages": messages, "stop_reason": stop_reason(event), "usage": usage_statistics(event)}
-    return Answered(200, body | {"logprobs": None, "turns": None})
+    return Answered(200, body | {"logprobs": tokens.logprobs, "turns": tokens.turns or None})
 
 
 def error_body(error: dict[str, Any]) -> Wire:

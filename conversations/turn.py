@@ -11,7 +11,14 @@ from django.conf import settings
 from django.db.models import Count
 
 from agents import memory
-from agents.context import BlockView, PromptInput, compile_system_prompt, differs, wants_line_numbers
+from agents.context import (
+    BlockView,
+    PromptInput,
+    compile_system_prompt,
+    differs,
+    skills_section,
+    wants_line_numbers,
+)
 from agents.loop import Turn
 from agents.model_calls import CallContext
 from agents.models import Agent, AgentTool, Block, Passage
@@ -26,7 +33,8 @@ from conversations.rows import Row, fresh_row
 from core.ids import new_id
 from core.time import now, to_seconds
 from providers.resolve import ResolvedModel, resolve
-from providers.types import ToolCall, ToolSpec
+from providers.types import Message as ModelMessage
+from providers.types import TextPart, ToolCall, ToolSpec
 
 MAX_TOOL_SETS = 10_000
 _tools: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
@@ -136,12 +144,12 @@ def _turn(work: Work) -> Turn:
         date=to_seconds(work.started_at),
         step_index=run.step_count,
         max_steps=run.options.get("max_steps") or 50,
-        messages=_overridden(messages, run.options.get("override_system")),
+        messages=_for_request(messages, run.options),
         tools=tuple(specs.values()),
         rules=Rules.parse(rules),
         called=called_in(work.runs, history),
         client_tools=frozenset(tool["name"] for tool in client_tools),
-        settings=model_settings(work.agent, work.conversation, run.identity_id),
+        settings=model_settings(work.agent, work.conversation, run.identity_id) | _token_details(run.options),
     )
 
 
@@ -189,11 +197,23 @@ def tool_context(work: Work, step_id: str) -> ToolContext:
     )
 
 
-def _overridden(messages: tuple[Any, ...], system: str | None) -> tuple[Any, ...]:
-    if not system:
+def _for_request(messages: tuple[ModelMessage, ...], options: Mapping[str, Any]) -> tuple[ModelMessage, ...]:
+    """With a system prompt for this request alone: another one, or the stored one and the client's skills."""
+    system, skills = options.get("override_system"), options.get("client_skills")
+    if not system and not skills:
         return messages
-    part = messages[0].content[0]
-    return (replace(messages[0], content=(replace(part, text=system),), wire={}), *messages[1:])
+    first = messages[0]
+    text = system or f"{first.text}\n\n{skills_section(skills or ())}"
+    return (replace(first, content=(TextPart(text),), wire={}), *messages[1:])
+
+
+def _token_details(options: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if options.get("return_logprobs"):
+        found["top_logprobs"] = options.get("top_logprobs") or 0
+    if options.get("return_token_ids"):
+        found["token_ids"] = True
+    return found
 
 
 def spec(schema: Mapping[str, Any]) -> ToolSpec:

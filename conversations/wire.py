@@ -84,7 +84,7 @@ def _assistant(row: Row, view: View) -> list[Wire]:
     calls = list(row["tool_calls"])
     if view.use_assistant_message:
         for call in [c for c in calls if c["name"] == view.assistant_tool]:
-            found.append(base("assistant_message", row, None) | {"content": _argument(call, view.assistant_kwarg)})
+            found.append(base("assistant_message", row, None) | {"content": argument(call, view.assistant_kwarg)})
             calls.remove(call)
     if calls:
         shown = [_call(call) for call in calls]
@@ -168,15 +168,16 @@ _BY_ROLE = {
 }
 
 
-def _call(call: Mapping[str, Any]) -> Wire:
-    return {"name": call["name"], "arguments": call["arguments"], "tool_call_id": call["id"]}
-
-
-def _argument(call: Mapping[str, Any], name: str) -> str:
+def argument(call: Mapping[str, Any], name: str) -> str:
+    """What a call gave for one parameter; all of it where that cannot be read."""
     try:
         return str(json.loads(call["arguments"])[name])
     except (ValueError, KeyError, TypeError):
         return str(call["arguments"])
+
+
+def _call(call: Mapping[str, Any]) -> Wire:
+    return {"name": call["name"], "arguments": call["arguments"], "tool_call_id": call["id"]}
 
 
 def _text(row: Row) -> str:
@@ -186,13 +187,19 @@ def _text(row: Row) -> str:
 def _content(row: Row) -> str | list[Wire]:
     if all(part["type"] == "text" for part in row["content"]):
         return _text(row)
-    return [_part(part) for part in row["content"]]
+    return [content_part(part) for part in row["content"]]
 
 
-def _part(part: Mapping[str, Any]) -> Wire:
+def content_part(part: Mapping[str, Any]) -> Wire:
+    """A part of a stored message's content, as the wire has it."""
     if part["type"] == "image":
         source = {"type": "base64", "media_type": part["media_type"], "data": part["data"]}
         return {"type": "image", "source": source | {"detail": part.get("detail")}}
+    if part["type"] == "reasoning":
+        shown = {"type": "reasoning", "is_native": True, "reasoning": part["text"]}
+        return shown | {"signature": part.get("signature")}
+    if part["type"] == "redacted_reasoning":
+        return {"type": "redacted_reasoning", "data": part["data"]}
     return {"type": "text", "text": part["text"], "signature": part.get("signature")}
 
 

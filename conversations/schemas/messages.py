@@ -142,6 +142,14 @@ class SummaryMessage(_Message):
     compaction_stats: dict[str, Any] | None = None
 
 
+class EventMessage(_Message):
+    """Only in streams, and only where `include_compaction_messages` asks for it."""
+
+    message_type: Literal["event_message"]
+    event_type: Literal["compaction"]
+    event_data: dict[str, Any]
+
+
 MessageOut = Annotated[
     SystemMessage
     | UserMessage
@@ -152,7 +160,8 @@ MessageOut = Annotated[
     | ToolReturnMessage
     | ApprovalRequestMessage
     | ApprovalResponseMessage
-    | SummaryMessage,
+    | SummaryMessage
+    | EventMessage,
     Field(discriminator="message_type"),
 ]
 

@@ -30,7 +30,11 @@ class UsageStatistics(Wire):
 
 
 class LettaResponse(Wire):
-    """Where streaming is asked for, the same messages come as server-sent events, then stop reason and usage."""
+    """Where streaming is asked for, the same messages come as server-sent events, then stop reason and usage.
+
+    `logprobs`: of the last answer; `turns`: the tokens of all of them, and what tools returned between. Null where they
+    were not asked for or the model's vendor does not tell them.
+    """
 
     messages: list[MessageOut]
     stop_reason: StopReasonOut

@@ -101,6 +101,17 @@ def signed_headers(secret: str, delivery_id: str, body: bytes) -> dict[str, str]
 
 def post(url: str, body: bytes, headers: Mapping[str, str], policy: Policy) -> int:
     """The status, which was one of success. Raises NotDelivered."""
+    sent = {"Content-Type": "application/json", **headers}
+    with opened("POST", url, policy, headers=sent, content=body) as answer:
+        _judge(urlsplit(url).hostname or "", answer)
+        return answer.status_code
+
+
+@contextmanager
+def opened(
+    method: str, url: str, policy: Policy, *, headers: Mapping[str, str], content: bytes | None = None
+) -> Iterator[httpx.Response]:
+    """The answer, its body yet to be read; redirects are answers too. Raises NotDelivered, also while it is read."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     address = _checked_address(host, parts.port or (443 if parts.scheme == "https" else 80), policy)
@@ -108,16 +119,15 @@ def post(url: str, body: bytes, headers: Mapping[str, str], policy: Policy) -> i
     target = urlunsplit(
         (parts.scheme, f"{literal}:{parts.port}" if parts.port else literal, parts.path, parts.query, "")
     )
-    sent = {"Content-Type": "application/json", "User-Agent": policy.agent, **headers, "Host": parts.netloc}
+    sent = {"User-Agent": policy.agent, **headers, "Host": parts.netloc}
     with _Deadline.of(policy.whole_s) as deadline:
         more = {"sni_hostname": host, "trace": deadline.trace}
         try:
             with (
                 httpx.Client(timeout=policy.timeout_s, follow_redirects=False, trust_env=False) as client,
-                client.stream("POST", target, content=body, headers=sent, extensions=more) as answer,
+                client.stream(method, target, content=content, headers=sent, extensions=more) as answer,
             ):
-                _judge(host, answer)
-                return answer.status_code
+                yield answer
         except httpx.TimeoutException:
             raise NotDelivered(f"{host} did not answer within {policy.timeout_s:g} seconds.") from None
         except httpx.HTTPError as error:

@@ -16,3 +16,8 @@ def to_seconds(at: datetime) -> str:
 
 def to_ms(earlier: datetime, later: datetime) -> int:
     return round((later - earlier).total_seconds() * 1000)
+
+
+def aware(at: datetime | None) -> datetime | None:
+    """A time without a zone is UTC."""
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

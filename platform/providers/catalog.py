@@ -26,6 +26,7 @@ class Preset:
     `official_openai`: OpenAI's own dialect (max_completion_tokens, strict finish reasons, hidden reasoning).
     `reasoning_back`: wants the reasoning of earlier turns sent back as `reasoning_content`.
     `unlisted_reasoning`: counts its reasoning in the total alone.
+    `token_ids`: tells the numbers of an answer's tokens.
     """
 
     provider_type: str
@@ -38,6 +39,7 @@ class Preset:
     official_openai: bool = False
     reasoning_back: bool = False
     unlisted_reasoning: bool = False
+    token_ids: bool = False
     context_window: int = DEFAULT_CONTEXT_WINDOW
 
 
@@ -120,6 +122,12 @@ def is_reasoning_model(model: str) -> bool:
 def is_chat_model(model: str) -> bool:
     name = bare(model)
     return not any(word in name for word in _models()["not_chat"])
+
+
+def takes_images(model: str) -> bool:
+    """False for those that are known to read text alone; a vendor knows best about any other."""
+    name = bare(model)
+    return not name.startswith(tuple(_models()["text_only"])) or any(word in name for word in ("vl", "vision", "omni"))
 
 
 @lru_cache(maxsize=4096)

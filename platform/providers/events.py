@@ -41,12 +41,17 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The whole answer. `response` is the vendor's own non-streamed shape, for the trace."""
+    """The whole answer. `response` is the vendor's own non-streamed shape, for the trace.
+
+    `logprobs` (an item a token, as OpenAI's Chat Completions has them) and `token_ids`: where they were asked for.
+    """
 
     message: Message
     finish_reason: FinishReason
     usage: Usage
     response: dict[str, Any]
+    logprobs: list[dict[str, Any]] | None = None
+    token_ids: list[int] | None = None
 
 
 ModelEvent = TextDelta | ReasoningDelta | RedactedReasoning | ToolCallDelta | Finished

@@ -110,6 +110,8 @@ class ModelRequest:
     `reasoning_effort`: none|minimal|low|medium|high|xhigh|max; None leaves it to the vendor.
     `thinking_budget`: tokens; None: no thinking asked for; -1: as the model sees fit (Google).
     `show_thinking`: False where it is to think, but not to show it (Google).
+    `top_logprobs`: how likely each token was, with so many alternatives to it; None: not asked for. `token_ids`: the
+    numbers of the tokens too. Not every vendor tells either.
     `timeout_s` bounds the wait for each chunk, the first one included.
     """
 
@@ -126,6 +128,8 @@ class ModelRequest:
     response_format: Mapping[str, Any] | None = None
     end_user: str | None = None
     cache_key: str | None = None
+    top_logprobs: int | None = None
+    token_ids: bool = False
     timeout_s: float = 120.0
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from conversations import actions
+from conversations import actions, images
 from conversations.actions import Started
+from conversations.images import MAX_BYTES, MAX_COUNT
 from conversations.inputs import (
-    MAX_IMAGE_BYTES,
     AsyncBody,
     ConversationBody,
     SendBody,
@@ -223,14 +223,39 @@ def test_an_image_is_kept_inline() -> None:
     [
         ({"type": "base64", "media_type": "image/tiff", "data": PIXEL}, "not an image type"),
         ({"type": "base64", "media_type": "image/png", "data": "%%%"}, "not valid base64"),
-        ({"type": "base64", "media_type": "image/png", "data": "AAAA" * (MAX_IMAGE_BYTES // 3 + 1)}, "at most"),
-        ({"type": "url", "url": "https://x.test/a.png"}, "base64"),
+        ({"type": "base64", "media_type": "image/png", "data": "AAAA" * (MAX_BYTES // 3 + 1)}, "at most"),
+        ({"type": "base64", "media_type": "image/png", "data": "aGVsbG8="}, "none of the types"),
+        ({"type": "url", "url": "data:image/png,hello"}, "base64"),
+        ({"type": "url", "url": "data:image/svg+xml;base64,PHN2Zy8+"}, "none of the types"),
     ],
-    ids=["type", "data", "size", "url"],
+    ids=["type", "data", "size", "content", "data URL", "data URL's content"],
 )
 def test_an_image_that_no_model_takes_is_refused(source: dict[str, Any], problem: str) -> None:
     with pytest.raises(BadInput, match=problem):
         rows(content=[{"type": "image", "source": source}])
+
+
+def test_images_are_few_and_small_together() -> None:
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    assert len(rows(content=[image] * MAX_COUNT)[0]["content"]) == MAX_COUNT
+    with pytest.raises(BadInput, match=f"at most {MAX_COUNT}"):
+        rows_of(body(messages=[said([image] * 15), said([image] * 6)]))  # type: ignore[arg-type]
+    large = {"type": "base64", "media_type": "image/png", "data": PIXEL[:-4] + "AAAA" * (MAX_BYTES // 4)}
+    with pytest.raises(BadInput, match="together"):
+        rows(content=[{"type": "image", "source": large}] * 3)
+
+
+def test_an_image_is_what_its_data_says() -> None:
+    source = {"type": "base64", "media_type": "image/jpeg", "data": PIXEL}
+    [row] = rows(content=[{"type": "image", "source": source}])
+    assert row["content"][0]["media_type"] == "image/png"
+
+
+def test_an_image_for_a_model_that_reads_text_alone_is_refused(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "takes_images", lambda model: model != "demo")
+    content = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}]
+    with pytest.raises(BadInput, match="'demo' takes no images"):
+        send(tenant, thinker(tenant), [{"role": "user", "content": content}])
 
 
 def test_an_approval_says_what_it_approves() -> None:

@@ -88,6 +88,8 @@ def cases() -> dict[str, bytes]:
         "chat_vllm_refused": chat(
             "vllm", request("llama", tool_choice="required", **full), "tool_choice", "stream_options", "max_tokens"
         ),
+        "chat_vllm_token_details": chat("vllm", request("llama", top_logprobs=2, token_ids=True)),
+        "chat_openai_token_details": chat("openai", request("gpt-4o", top_logprobs=0, token_ids=True)),
         "chat_deepseek_reasoning_back": chat("deepseek", request("deepseek-reasoner", history())),
         "chat_schema": chat(
             "openai", request("gpt-4o", response_format=schema, parallel_tool_calls=False, tools=TOOLS)

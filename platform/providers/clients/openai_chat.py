@@ -33,6 +33,9 @@ _OPTIONAL = (
     "max_completion_tokens",
     "max_tokens",
     "user",
+    "logprobs",
+    "top_logprobs",
+    "return_token_ids",
 )
 _DOUBTED = frozenset({"stream_options", "tool_choice"})
 

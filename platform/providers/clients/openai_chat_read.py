@@ -78,6 +78,8 @@ class ChatReader:
         self._by_index: dict[int, _Call] = {}
         self._usage: dict[str, Any] | None = None
         self._reason: str | None = None
+        self._logprobs: list[dict[str, Any]] = []
+        self._token_ids: list[int] = []
         self._refused = self._salvaged = False
         self.done = False
 
@@ -109,6 +111,8 @@ class ChatReader:
     def _choice(self, choice: dict[str, Any], events: list[ModelEvent]) -> None:
         if choice.get("finish_reason"):
             self._reason = choice["finish_reason"]
+        self._logprobs += (choice.get("logprobs") or {}).get("content") or ()
+        self._token_ids += choice.get("token_ids") or ()
         delta = choice.get("delta") or choice.get("message")
         if not delta:
             return
@@ -191,7 +195,8 @@ class ChatReader:
         calls = tuple(ToolCall(call.id, call.name, "".join(call.arguments)) for call in self._calls if call.name)
         message = Message(role="assistant", content=self._parts(), tool_calls=calls)
         reason = self._finish_reason(bool(calls))
-        return events, Finished(message, reason, self.usage(), self.response(message, reason))
+        told = (self._logprobs or None, self._token_ids or None)
+        return events, Finished(message, reason, self.usage(), self.response(message, reason), *told)
 
     def _release(self, gate: TextGate, events: list[ModelEvent]) -> None:
         pieces, held = gate.finish()
@@ -245,7 +250,9 @@ class ChatReader:
                 {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
                 for call in message.tool_calls
             ]
-        choice = {"index": 0, "message": said, "finish_reason": self._reason or reason}
+        choice: dict[str, Any] = {"index": 0, "message": said, "finish_reason": self._reason or reason}
+        if self._logprobs:
+            choice["logprobs"] = {"content": self._logprobs}
         whole = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
         return {**whole, "salvaged": True} if self._salvaged else whole
 

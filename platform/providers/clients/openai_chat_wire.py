@@ -114,6 +114,7 @@ def body(request: ModelRequest, preset: Preset, dropped: frozenset[str] = frozen
     if request.tools:
         _add_tools(wire, request, preset)
     _add_settings(wire, request, preset, dropped)
+    _add_token_details(wire, request, preset)
     for name in dropped:
         wire.pop(name, None)
     return orjson.dumps(wire)
@@ -146,3 +147,13 @@ def _add_settings(wire: dict[str, Any], request: ModelRequest, preset: Preset, d
         wire["user"] = request.end_user
     if request.cache_key and preset.official_openai:
         wire["prompt_cache_key"] = request.cache_key
+
+
+def _add_token_details(wire: dict[str, Any], request: ModelRequest, preset: Preset) -> None:
+    """OpenAI's reasoning models tell none."""
+    if request.top_logprobs is not None and not (preset.official_openai and is_reasoning_model(request.model)):
+        wire["logprobs"] = True
+        if request.top_logprobs:
+            wire["top_logprobs"] = request.top_logprobs
+    if request.token_ids and preset.token_ids:
+        wire["return_token_ids"] = True
