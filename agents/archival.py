@@ -20,7 +20,7 @@ DEFAULT_TOP_K = 10
 def insert(caller: Caller, agent_id: str, data: CreatePassage) -> list[PassageOut]:
     agent = access.get_agent(caller, agent_id)
     new = NewPassage(text=data.text, tags=data.tags or (), created_at=data.created_at)
-    return shown(passages.insert_passages(agent, [new], _context(caller, agent), caller.user_id))
+    return shown(passages.insert_passages(agent, [new], context_of(caller, agent), caller.user_id))
 
 
 def delete(caller: Caller, agent_id: str, passage_id: str) -> None:
@@ -40,7 +40,7 @@ def search_agent(caller: Caller, agent_id: str, wanted: AgentPassageSearch) -> l
         start=wanted.start_datetime,
         end=wanted.end_datetime,
     )
-    return passages.search(search, _context(caller, agent))
+    return passages.search(search, context_of(caller, agent))
 
 
 def search_all(caller: Caller, wanted: PassageSearch) -> list[Hit]:
@@ -59,7 +59,7 @@ def search_all(caller: Caller, wanted: PassageSearch) -> list[Hit]:
         start=wanted.start_date,
         end=wanted.end_date,
     )
-    return passages.search(search, _context(caller, agent))
+    return passages.search(search, context_of(caller, agent))
 
 
 def shown(rows: Sequence[Passage]) -> list[PassageOut]:
@@ -74,7 +74,8 @@ def _configs(archive_ids: Iterable[str]) -> dict[str, EmbeddingConfig]:
     return {pk: embedding_config(reach(organization_id, handle)) for pk, organization_id, handle in found if handle}
 
 
-def _context(caller: Caller, agent: Agent | None) -> CallContext:
+def context_of(caller: Caller, agent: Agent | None) -> CallContext:
+    """On whose behalf a search asks an embedding model."""
     return CallContext(
         organization_id=caller.organization_id,
         call_type="embedding",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from accounts.access import Caller
+from agents.model_calls import CallContext
 from agents.models import Agent, Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageSearch:
-    """`query` empty: the newest messages that fit the rest."""
+    """`query` empty: the newest messages that fit the rest. `mode`: by words (fts), by meaning (vector), or both."""
 
     organization_id: str
-    agent_id: str
+    agent_id: str | None = None
+    conversation_id: str | None = None
+    project_id: str | None = None
     query: str = ""
+    mode: Literal["fts", "vector", "hybrid"] = "hybrid"
     roles: tuple[str, ...] = ("assistant", "user", "tool")
     limit: int = 10
     start: datetime | None = None
@@ -52,9 +56,14 @@ class Threads(Protocol):
     def set_message_ids(self, agent: Agent, message_ids: Sequence[str]) -> None:
         """Put exactly these messages of the default conversation into context."""
 
-    def search_messages(self, search: MessageSearch) -> list[FoundMessage]:
-        """The agent's messages of all its conversations that hold the query's words, the best (without a query, the
-        newest) first. Leaves out empty ones and the returns of conversation_search itself."""
+    def query_vectors(self, search: MessageSearch, context: CallContext) -> Mapping[str, Sequence[float]]:
+        """The query as vectors, by embedding model: what calls models. Empty where words have to do."""
+
+    def search_messages(
+        self, search: MessageSearch, vectors: Mapping[str, Sequence[float]] | None = None
+    ) -> list[FoundMessage]:
+        """The messages that hold the query's words or are near it in meaning, the best (without a query, the newest)
+        first. Leaves out empty ones and the returns of conversation_search itself."""
 
 
 _registered: list[Threads] = []

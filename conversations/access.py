@@ -72,8 +72,10 @@ def conversation_id_of(caller: Caller, value: str, agent_id: str | None = None) 
     return found
 
 
-def get_message(caller: Caller, message_id: str) -> Message:
-    return _one(messages_of(caller), message_id, "Message")
+def get_message(caller: Caller, message_id: str, agent_id: str | None = None) -> Message:
+    """`agent_id`: a message of another agent is not found."""
+    rows = messages_of(caller)
+    return _one(rows if agent_id is None else rows.filter(agent_id=agent_id), message_id, "Message")
 
 
 def get_run(caller: Caller, run_id: str, agent_id: str | None = None) -> Run:

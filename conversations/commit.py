@@ -152,7 +152,7 @@ def insert_rows(organization_id: str, rows: Sequence[Row]) -> None:
     Message.objects.bulk_create(
         Message(
             organization_id=organization_id,
-            text=searchable(row["content"], row["tool_returns"]),
+            text=searchable(row),
             created_at=datetime.fromisoformat(row["created_at"]),
             **{name: value for name, value in row.items() if name not in ("date", "created_at")},
         )

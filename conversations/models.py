@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
@@ -46,6 +46,10 @@ class Conversation(OrganizationModel, Audited):
     pending_approval_id = models.CharField(max_length=60, blank=True, editable=False, help_text="Message it waits on.")
     sends_wait = models.BooleanField(default=False, db_default=False, editable=False)
 
+    vector_seq = models.PositiveIntegerField(
+        default=1, db_default=1, editable=False, help_text="Messages before this one were turned into vectors."
+    )
+    vectors_after = models.DateTimeField(null=True, editable=False, help_text="Its vectors failed: when to try again.")
     class Meta:
         ordering = ["-created_at"]
         constraints = [
@@ -57,6 +61,9 @@ class Conversation(OrganizationModel, Audited):
             models.Index(fields=["organization", "-last_message_at", "id"]),
             models.Index(fields=["organization", "-last_run_completion", "id"]),
         ]
+            models.Index(
+                fields=["-last_message_at"], condition=Q(vector_seq__lt=F("next_seq")), name="without_vectors"
+            ),
 
     def __str__(self) -> str:
         return self.summary or ("default conversation" if self.is_default else str(self.id))

@@ -12,6 +12,7 @@ from agents.states import reach
 from conversations.models import Conversation, Message
 from conversations.rows import COLUMNS, Row
 from conversations.turn import prompt_input
+from conversations.wire import content_part
 
 
 def overview(conversation: Conversation) -> ContextWindowOverview:
@@ -68,7 +69,7 @@ def stored_message(row: Mapping[str, Any]) -> dict[str, Any]:
         "agent_id": row["agent_id"],
         "model": row["model"],
         "role": row["role"],
-        "content": row["content"],
+        "content": [content_part(part) for part in row["content"]],
         "name": row["name"],
         "tool_calls": calls or None,
         "tool_call_id": row["tool_returns"][0]["tool_call_id"] if row["tool_returns"] else None,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 
 from accounts.access import Caller
 from agents.models import ConversationBlock
@@ -16,6 +15,7 @@ from conversations import wire
 from conversations.access import conversations_of, runs_of, steps_of
 from conversations.models import ACTIVE, Conversation, Message, Role, Run, Step
 from conversations.rows import COLUMNS, dated
+from conversations.overview import stored_message
 from conversations.schemas.conversations import ConversationFilters, ConversationOut, conversation_out
 from conversations.schemas.messages import MessageQuery
 from conversations.schemas.runs import STATUSES, RunFilters
@@ -23,6 +23,7 @@ from conversations.schemas.steps import StepFilters
 from core.pagination import page
 
 # Which stored messages can give an API message of a type; the others are not even read.
+from core.time import aware
 _ROLES_OF: dict[str, frozenset[str]] = {
     "system_message": frozenset({Role.SYSTEM}),
     "user_message": frozenset({Role.USER, Role.SUMMARY}),
@@ -116,8 +117,8 @@ def find_runs(caller: Caller, filters: RunFilters, project_id: str | None = None
 def find_steps(caller: Caller, filters: StepFilters, project_id: str | None = None) -> QuerySet[Step]:
     given = {
         "agent_id": filters.agent_id,
-        "created_at__gte": _aware(filters.start_date),
-        "created_at__lte": _aware(filters.end_date),
+        "created_at__gte": aware(filters.start_date),
+        "created_at__lte": aware(filters.end_date),
         "feedback": filters.feedback,
         "feedback__isnull": None if filters.has_feedback is None else not filters.has_feedback,
         "run__trace_id__in": filters.trace_ids,
@@ -145,8 +146,3 @@ def _statuses(filters: RunFilters) -> list[str] | None:
     if filters.statuses is None:
         return None
     return [ours for ours, shown in STATUSES.items() if shown in filters.statuses]
-
-
-def _aware(at: datetime | None) -> datetime | None:
-    """A time without a zone is UTC."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -10,12 +9,14 @@ from typing import Any
 from agents.context import from_part
 from agents.tools.arguments import clean_all
 from conversations.models import Conversation, Message
+from conversations.wire import argument
 from core.ids import new_id
 from core.time import to_seconds
 from providers.types import Message as ModelMessage
 
 Row = dict[str, Any]
 SEARCH = "conversation_search"
+TALK = "send_message"
 
 COLUMNS = (
     "id",
@@ -85,8 +86,10 @@ def answer_to_json(message: ModelMessage) -> tuple[list[dict[str, Any]], list[di
     return clean_all(content), clean_all(calls)
 
 
-def searchable(content: Sequence[dict[str, Any]], tool_returns: Sequence[dict[str, Any]] = ()) -> str:
-    """What searches read of a message. What a search found is not found again."""
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    texts += [str(item["content"]) for item in tool_returns if item["name"] != SEARCH]
+def searchable(row: Row) -> str:
+    """What searches read of a message: also what an agent of an old type says by a tool. What a search found is not
+    found again."""
+    texts = [part["text"] for part in row["content"] if part["type"] == "text"]
+    texts += [argument(call, "message") for call in row["tool_calls"] if call["name"] == TALK]
+    texts += [str(item["content"]) for item in row["tool_returns"] if item["name"] != SEARCH]
     return "\n".join(texts)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.contrib.postgres.search import SearchRank, SearchVector
 from django.db import connection, transaction
 from django.db.models import F
 
 from accounts.access import Caller
 from agents.context import compile_system_prompt
+from agents.model_calls import CallContext
 from agents.models import Agent, Block
-from agents.passages import text_query
 from agents.threads import FoundMessage, MessageSearch
+from conversations import search as searching
 from conversations import wire
 from conversations.models import Conversation, Message, Role
 from conversations.rows import row_of
@@ -112,22 +112,18 @@ class ConversationThreads:
             raise Conflict("A tool call awaits approval, so its request must stay in context: answer it, or cancel.")
         _new_context(conversation)
 
-    def search_messages(self, search: MessageSearch) -> list[FoundMessage]:
-        rows = Message.objects.filter(
-            organization_id=search.organization_id, agent_id=search.agent_id, role__in=search.roles
-        ).exclude(text="")
-        if search.start:
-            rows = rows.filter(created_at__gte=search.start)
-        if search.end:
-            rows = rows.filter(created_at__lte=search.end)
-        if not search.query:
-            return [
-                FoundMessage(m.pk, m.role, m.text, m.created_at) for m in rows.order_by("-created_at")[: search.limit]
-            ]
-        query, vector = text_query(search.query), SearchVector("text", config="simple")
-        ranked = rows.annotate(found=vector, rank=SearchRank(vector, query, normalization=32)).filter(found=query)
-        best = ranked.order_by("-rank", "-created_at")[: search.limit]
-        return [FoundMessage(m.pk, m.role, m.text, m.created_at, m.rank) for m in best]
+    def query_vectors(self, search: MessageSearch, context: CallContext) -> Mapping[str, Sequence[float]]:
+        return searching.query_vectors(search, context)
+
+    def search_messages(
+        self, search: MessageSearch, vectors: Mapping[str, Sequence[float]] | None = None
+    ) -> list[FoundMessage]:
+        scored = bool(search.query.strip())
+        return [
+            FoundMessage(m.pk, m.role, m.text, m.created_at, hit.score if scored else None)
+            for hit in searching.find(search, vectors or {})
+            for m in (hit.message,)
+        ]
 
 
 def recompile_conversation(conversation: Conversation, agent: Agent, *, dry_run: bool) -> str:

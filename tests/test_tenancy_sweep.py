@@ -32,6 +32,8 @@ OPEN = {"get /v1/health/", "get /v1/ready/"}
 READING = {
     "post /v1/passages/search",
     "post /v1/runs/{run_id}/stream",
+    "post /v1/messages/search",
+    "post /v1/agents/messages/search",
     "post /v1/conversations/{conversation_id}/stream",
 }
 SEND = {"input": "[[say hi]]"}
@@ -59,7 +61,18 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 QUERIES: dict[str, dict[str, str]] = {"get /v1/agents/{agent_id}/archival-memory/search": {"query": "x"}}
 # Texts of the caller's own, not references to rows.
-NO_REFERENCE = {"otid", "sender_id", "group_id", "template_id", "base_template_id", "deployment_id", "entity_id"}
+    "post /v1/messages/search": {"query": "hi"},
+    "patch /v1/agents/{agent_id}/messages/{message_id}": {"message_type": "user_message", "content": "x"},
+NO_REFERENCE = {
+    "return_token_ids",
+    "otid",
+    "sender_id",
+    "group_id",
+    "template_id",
+    "base_template_id",
+    "deployment_id",
+    "entity_id",
+}
 
 
 @dataclass(frozen=True)

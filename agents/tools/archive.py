@@ -6,17 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 
 from agents import passages
-from agents.model_calls import CallContext
 from agents.passages import Embedded, Hit, NewPassage, Search
 from agents.tools.base import Args, ToolContext
-from agents.tools.recall import moment, zone
+from agents.tools.recall import moment, traced, zone
 
 DEFAULT_RESULTS = 10
 MAX_RESULTS = 100
 
 
 def prepare_insert(context: ToolContext, args: Args) -> Embedded:
-    return passages.embed(context.agent_id, [args["content"]], _traced(context))
+    return passages.embed(context.agent_id, [args["content"]], traced(context))
 
 
 def archival_memory_insert(context: ToolContext, args: Args, prepared: Embedded) -> str:
@@ -26,7 +25,7 @@ def archival_memory_insert(context: ToolContext, args: Args, prepared: Embedded)
 
 
 def prepare_search(context: ToolContext, args: Args) -> Mapping[str, Sequence[float]]:
-    return passages.query_vectors(_search(context, args), _traced(context))
+    return passages.query_vectors(_search(context, args), traced(context))
 
 
 def archival_memory_search(context: ToolContext, args: Args, prepared: Mapping[str, Sequence[float]]) -> str:
@@ -54,14 +53,3 @@ def _search(context: ToolContext, args: Args) -> Search:
 def _item(hit: Hit, timezone: str) -> dict[str, object]:
     at = hit.passage.created_at.astimezone(zone(timezone))
     return {"timestamp": at.isoformat(timespec="seconds"), "content": hit.passage.text, "tags": hit.passage.tags}
-
-
-def _traced(context: ToolContext) -> CallContext:
-    return context.model_calls or CallContext(
-        organization_id=context.organization_id,
-        call_type="embedding",
-        agent_id=context.agent_id,
-        conversation_id=context.conversation_id,
-        run_id=context.run_id,
-        step_id=context.step_id,
-    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from agents.model_calls import CallContext
 from agents.threads import FoundMessage, MessageSearch, threads
 from agents.tools.base import Args, ToolContext, ToolError
 
@@ -14,23 +16,41 @@ MAX_RESULTS = 100
 ROLES = ("assistant", "user", "tool")
 
 
-def conversation_search(context: ToolContext, args: Args, prepared: object) -> str:
-    found = threads().search_messages(
-        MessageSearch(
-            organization_id=context.organization_id,
-            agent_id=context.agent_id,
-            query=(args.get("query") or "").strip(),
-            roles=tuple(args.get("roles") or ROLES),
-            limit=max(1, min(args.get("limit") or DEFAULT_RESULTS, MAX_RESULTS)),
-            start=moment(args.get("start_date"), "start_date", context.timezone),
-            end=moment(args.get("end_date"), "end_date", context.timezone, end=True),
-        )
-    )
+def prepare_search(context: ToolContext, args: Args) -> Mapping[str, Sequence[float]]:
+    return threads().query_vectors(_search(context, args), traced(context))
+
+
+def conversation_search(context: ToolContext, args: Args, prepared: Mapping[str, Sequence[float]]) -> str:
+    found = threads().search_messages(_search(context, args), prepared)
     if not found:
         return "No results found."
     plural = "" if len(found) == 1 else "s"
     items = [_item(message, context) for message in found]
     return json.dumps({"message": f"Showing {len(found)} result{plural}:", "results": items}, ensure_ascii=False)
+
+
+def _search(context: ToolContext, args: Args) -> MessageSearch:
+    return MessageSearch(
+        organization_id=context.organization_id,
+        agent_id=context.agent_id,
+        query=(args.get("query") or "").strip(),
+        roles=tuple(args.get("roles") or ROLES),
+        limit=max(1, min(args.get("limit") or DEFAULT_RESULTS, MAX_RESULTS)),
+        start=moment(args.get("start_date"), "start_date", context.timezone),
+        end=moment(args.get("end_date"), "end_date", context.timezone, end=True),
+    )
+
+
+def traced(context: ToolContext) -> CallContext:
+    """On whose behalf a tool asks an embedding model."""
+    return context.model_calls or CallContext(
+        organization_id=context.organization_id,
+        call_type="embedding",
+        agent_id=context.agent_id,
+        conversation_id=context.conversation_id,
+        run_id=context.run_id,
+        step_id=context.step_id,
+    )
 
 
 def moment(text: str | None, argument: str, timezone: str, *, end: bool = False) -> datetime | None:

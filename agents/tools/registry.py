@@ -11,7 +11,7 @@ from agents.tools.base import BaseTool
 
 _TOOLS = (
     BaseTool("send_message", ToolType.CORE, talk.send_message),
-    BaseTool("conversation_search", ToolType.CORE, recall.conversation_search, parallel=True),
+    BaseTool("conversation_search", ToolType.CORE, recall.conversation_search, recall.prepare_search, parallel=True),
     BaseTool("archival_memory_insert", ToolType.CORE, archive.archival_memory_insert, archive.prepare_insert),
     BaseTool(
         "archival_memory_search",

@@ -7,6 +7,7 @@ from ninja import Router
 from conversations.api import context, conversations, lists, messages, runs, steps, tool_runs
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
+    ("/agents", search.agents_router),
     ("/agents", messages.agents_router),
     ("/agents", context.router),
     ("/conversations", conversations.router),

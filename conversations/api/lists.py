@@ -1,4 +1,4 @@
-"""The routes of `/v1` that read messages: of an agent, a conversation, a run, a step, and of all."""
+"""The routes of `/v1` that read and edit messages: of an agent, a conversation, a run, a step, and of all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from agents.api.answers import answer_plain
 from agents.schemas.base import AgentId
 from conversations import access, wire
 from conversations.api.messages import agents_router, conversations_router, runs_router
+from conversations.editing import edit_message
 from conversations.queries import read_messages, thread
 from conversations.rows import row_of
 from conversations.schemas.base import ConversationRef, MessageId, StepId
+from conversations.schemas.editing import UpdateMessage
 from conversations.schemas.messages import (
     AgentMessageQuery,
     AllMessageQuery,
@@ -33,6 +35,14 @@ def list_agent_messages(request: ApiRequest, agent_id: Path[AgentId], query: Que
     found = access.conversation_id_of(request.caller, query.conversation_id or access.DEFAULT, agent_id)
     rows = thread(found, group_id=query.group_id, with_errors=query.include_err)
     return answer_plain(read_messages(rows, query))
+
+
+@agents_router.patch("/{agent_id}/messages/{message_id}", response=MessageOut, deprecated=True)
+def modify_message(
+    request: ApiRequest, agent_id: Path[AgentId], message_id: Path[MessageId], data: UpdateMessage
+) -> HttpResponse:
+    """Change what a message says. Of a message that shows as several, name the type that is meant."""
+    return answer_plain(edit_message(request.caller, agent_id, message_id, data))
 
 
 @conversations_router.get("/{conversation_id}/messages", response=list[MessageOut])

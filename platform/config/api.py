@@ -86,7 +86,7 @@ def _either_slash(route: URLPattern) -> URLPattern:
 
 def _with_json_405(view: Callable[..., Any]) -> Callable[..., Any]:
     def checked(response: HttpResponseBase) -> HttpResponseBase:
-        if response.status_code != 405:
+        if response.status_code != 405 or not response.has_header("Allow"):  # ours has a reason of its own
             return response
         refusal = answer({"detail": "Method Not Allowed"}, 405)
         refusal["Allow"] = response["Allow"]

@@ -80,6 +80,8 @@ class Env(BaseSettings):
     tool_loop_limit: int = Field(default=8, ge=0, le=1000, description="Equal tool calls in a row end a run; 0: never.")
 
     telemetry_spool_dir: Path | None = None
+    fetch_private_addresses: bool = Field(default=False, description="Images by URL may lie in our own network.")
+    message_vectors: int = Field(default=256, ge=0, le=10_000, description="Embedded per 10 s for searches; 0: none.")
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
     trace_retention_days: int = Field(default=90, ge=1)
     payload_retention_days: int = Field(default=30, ge=1)

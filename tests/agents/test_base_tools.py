@@ -316,7 +316,12 @@ class Recalled:
         self.found = list(found)
         self.asked: list[threads.MessageSearch] = []
 
-    def search_messages(self, search: threads.MessageSearch) -> list[threads.FoundMessage]:
+    def query_vectors(self, search: threads.MessageSearch, context: object) -> dict[str, list[float]]:
+        return {}
+
+    def search_messages(
+        self, search: threads.MessageSearch, vectors: dict[str, list[float]]
+    ) -> list[threads.FoundMessage]:
         self.asked.append(search)
         return self.found[: search.limit]
 
