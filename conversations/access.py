@@ -7,6 +7,7 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet
 
 from accounts.access import Caller
+from conversations.batch_models import Batch
 from conversations.models import Conversation, Message, Run, Step
 from core.errors import BadInput, Invalid, NotFound
 from core.ids import is_id
@@ -36,6 +37,14 @@ def runs_of(caller: Caller) -> QuerySet[Run]:
 def steps_of(caller: Caller) -> QuerySet[Step]:
     """With their runs."""
     return Step.objects.filter(organization_id=caller.organization_id).select_related("run").defer(*_STEP_BULK)
+
+
+def batches_of(caller: Caller) -> QuerySet[Batch]:
+    return Batch.objects.filter(organization_id=caller.organization_id)
+
+
+def get_batch(caller: Caller, batch_id: str) -> Batch:
+    return _one(batches_of(caller), batch_id, "Batch")
 
 
 def get_conversation(caller: Caller, conversation_id: str) -> Conversation:

@@ -42,7 +42,7 @@ MOST_BODY = 1_000_000
 
 def checked(url: str | None) -> str | None:
     """The address as it is kept. Raises Invalid."""
-    return outbound.clean_url(url, _policy()) if url else None
+    return outbound.clean_url(url, policy()) if url else None
 
 
 def delivery_id(run: Run) -> str:
@@ -104,10 +104,10 @@ def _send(run: Run, at: datetime) -> bool:
 
 
 def _post(run: Run) -> int:
-    body, secret = body_of(run), _secret_of(run.organization_id)
+    body, secret = body_of(run), secret_of(run.organization_id)
     headers = outbound.signed_headers(secret, delivery_id(run), body)
     release_connection()
-    return outbound.post(run.callback_url or "", body, headers, _policy())
+    return outbound.post(run.callback_url or "", body, headers, policy())
 
 
 def _failed(run: Run, error: NotDelivered, at: datetime) -> None:
@@ -160,7 +160,7 @@ def renew_secret(organization_id: str, actor_id: str) -> str:
     return secret
 
 
-def _secret_of(organization_id: str) -> str:
+def secret_of(organization_id: str) -> str:
     """One that nobody has seen, where nobody asked for one yet. Raises NotDelivered."""
     row, _ = WebhookSecret.objects.get_or_create(
         organization_id=organization_id, defaults={"secret": outbound.new_secret()}
@@ -172,5 +172,5 @@ def _secret_of(organization_id: str) -> str:
         raise NotDelivered("The stored signing secret cannot be decrypted: make a new one.") from None
 
 
-def _policy() -> Policy:
+def policy() -> Policy:
     return Policy(settings.WEBHOOK_PRIVATE_ADDRESSES, "WEBHOOK_PRIVATE_ADDRESSES", "Perennial-Webhooks/1")

@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 
 ADVANCE = "conversations.advance_run"
 SEND_CALLBACKS = "conversations.send_callbacks"
+FEED_BATCHES = "conversations.feed_batches"
 
 
 def ring(run_id: str, step: int) -> None:
@@ -27,3 +28,11 @@ def ring_callbacks() -> None:
         current_app.send_task(SEND_CALLBACKS, ignore_result=True, retry=False)
     except OperationalError as error:
         log.warning("the broker does not answer, callbacks go out with the next beat: %s", error)
+
+
+def ring_batches() -> None:
+    """There is room for a run of a batch. The clock rings too."""
+    try:
+        current_app.send_task(FEED_BATCHES, ignore_result=True, retry=False)
+    except OperationalError as error:
+        log.warning("the broker does not answer, batches go on with the next beat: %s", error)

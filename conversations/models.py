@@ -9,6 +9,7 @@ from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import F, Q
 
+from conversations import batch_models, vector_models  # noqa: F401 their tables belong to this room too
 from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel
@@ -45,11 +46,11 @@ class Conversation(OrganizationModel, Audited):
     context_tokens = models.PositiveIntegerField(default=0, editable=False, help_text="As the last model call counted.")
     pending_approval_id = models.CharField(max_length=60, blank=True, editable=False, help_text="Message it waits on.")
     sends_wait = models.BooleanField(default=False, db_default=False, editable=False)
-
     vector_seq = models.PositiveIntegerField(
         default=1, db_default=1, editable=False, help_text="Messages before this one were turned into vectors."
     )
     vectors_after = models.DateTimeField(null=True, editable=False, help_text="Its vectors failed: when to try again.")
+
     class Meta:
         ordering = ["-created_at"]
         constraints = [
@@ -60,10 +61,10 @@ class Conversation(OrganizationModel, Audited):
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["organization", "-last_message_at", "id"]),
             models.Index(fields=["organization", "-last_run_completion", "id"]),
-        ]
             models.Index(
                 fields=["-last_message_at"], condition=Q(vector_seq__lt=F("next_seq")), name="without_vectors"
             ),
+        ]
 
     def __str__(self) -> str:
         return self.summary or ("default conversation" if self.is_default else str(self.id))

@@ -79,7 +79,7 @@ def stored_message(row: Mapping[str, Any]) -> dict[str, Any]:
         "tool_returns": returns,
         "group_id": row["group_id"],
         "sender_id": row["sender_id"],
-        "batch_item_id": None,
+        "batch_item_id": row.get("batch_item_id"),
         "conversation_id": row["conversation_id"],
         "is_err": True if row["is_err"] else None,
         "approval_request_id": row["group_id"] if first else None,

@@ -13,17 +13,19 @@ from accounts.access import Caller
 from agents.models import ConversationBlock
 from conversations import wire
 from conversations.access import conversations_of, runs_of, steps_of
+from conversations.batch_models import Batch
 from conversations.models import ACTIVE, Conversation, Message, Role, Run, Step
-from conversations.rows import COLUMNS, dated
 from conversations.overview import stored_message
+from conversations.rows import COLUMNS, dated
+from conversations.schemas.batches import BatchMessageQuery
 from conversations.schemas.conversations import ConversationFilters, ConversationOut, conversation_out
 from conversations.schemas.messages import MessageQuery
 from conversations.schemas.runs import STATUSES, RunFilters
 from conversations.schemas.steps import StepFilters
 from core.pagination import page
+from core.time import aware
 
 # Which stored messages can give an API message of a type; the others are not even read.
-from core.time import aware
 _ROLES_OF: dict[str, frozenset[str]] = {
     "system_message": frozenset({Role.SYSTEM}),
     "user_message": frozenset({Role.USER, Role.SUMMARY}),
@@ -55,6 +57,16 @@ def thread(conversation_id: str, *, group_id: str | None = None, with_errors: bo
     if group_id is not None:
         rows = rows.filter(group_id=group_id)
     return rows if with_errors else rows.filter(is_err=False)
+
+
+def batch_messages(batch: Batch, query: BatchMessageQuery) -> list[wire.Wire]:
+    """One page of what its runs said, each with the id of the item that it belongs to."""
+    rows = Message.objects.filter(run__batch_item__batch=batch)
+    if query.agent_id:
+        rows = rows.filter(agent_id=query.agent_id)
+    rows = rows.annotate(batch_item_id=F("run__batch_item"))
+    found = page(rows.values(*COLUMNS, "updated_at", "batch_item_id"), query.cursor())
+    return [stored_message(row) for row in found]
 
 
 def find_conversations(

@@ -21,6 +21,7 @@ from agents.tools.execute import Planned
 from conversations import approvals, compacting, doorbell, failures, lease, loops, outside, queue, turn
 from conversations import history as histories
 from conversations.approvals import Resumed
+from conversations.batch_models import BATCH_RUN
 from conversations.commit import Committed, LeaseLost, commit_step, note_last_run, remember_rows
 from conversations.events import delta, publish, publish_later, statistics
 from conversations.failures import StepFailed
@@ -65,6 +66,8 @@ def advance(run_id: str, step: int | None = None) -> None:
         writer.close()
     if following is not None:
         doorbell.ring(run_id, following)
+    elif run.run_type == BATCH_RUN:
+        doorbell.ring_batches()
 
 
 def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:

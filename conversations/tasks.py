@@ -10,7 +10,17 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from conversations import callbacks, doorbell, expiry, ledger_audit, queue, runner
+from conversations import (
+    batch_callbacks,
+    batches,
+    callbacks,
+    doorbell,
+    expiry,
+    ledger_audit,
+    queue,
+    runner,
+    vectors,
+)
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
 from core.time import now
@@ -55,7 +65,18 @@ def _retell(run: Run) -> None:
 
 @shared_task(name=doorbell.SEND_CALLBACKS, ignore_result=True, expires=30)
 def send_callbacks() -> int:
-    return callbacks.send_due()
+    return callbacks.send_due() + batch_callbacks.send_due()
+
+
+@shared_task(name=doorbell.FEED_BATCHES, ignore_result=True, expires=10)
+def feed_batches() -> int:
+    return batches.feed()
+
+
+@shared_task(name="conversations.embed_messages", ignore_result=True, expires=10)
+def embed_messages() -> None:
+    if settings.MESSAGE_VECTORS:
+        vectors.embed_round(settings.MESSAGE_VECTORS)
 
 
 @shared_task(name="conversations.expire_approvals", ignore_result=True, expires=30)

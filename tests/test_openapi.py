@@ -45,6 +45,14 @@ get /v1/agents/{agent_id}/archival-memory
 get /v1/agents/{agent_id}/archival-memory/search
 delete /v1/agents/{agent_id}/archival-memory/{memory_id}
 post /v1/passages/search
+patch /v1/agents/{agent_id}/messages/{message_id}
+post /v1/messages/search
+post /v1/messages/batches
+get /v1/messages/batches
+get /v1/messages/batches/{batch_id}
+get /v1/messages/batches/{batch_id}/messages
+patch /v1/messages/batches/{batch_id}/cancel
+post /v1/agents/messages/search
 post /v1/blocks/
 get /v1/blocks/
 get /v1/blocks/count

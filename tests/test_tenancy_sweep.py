@@ -21,6 +21,7 @@ from agents.mcp.models import McpServer
 from agents.mcp.target import sealed
 from agents.models import Agent, AgentBlock, AgentTool, Archive, Block, Passage, Tool, ToolType
 from config.api import api as ninja
+from conversations.batch_models import Batch
 from conversations.models import Conversation, Message, Run, Step
 from providers.models import Provider
 from tests.support.api import Answer, Api, Tenant
@@ -31,9 +32,9 @@ OPEN = {"get /v1/health/", "get /v1/ready/"}
 # What a key that may only read is allowed to send by another method than GET, since nothing is changed by it.
 READING = {
     "post /v1/passages/search",
-    "post /v1/runs/{run_id}/stream",
     "post /v1/messages/search",
     "post /v1/agents/messages/search",
+    "post /v1/runs/{run_id}/stream",
     "post /v1/conversations/{conversation_id}/stream",
 }
 SEND = {"input": "[[say hi]]"}
@@ -50,7 +51,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/conversations/{conversation_id}/messages": SEND,
     "post /v1/providers/": {"name": "new", "provider_type": "scripted", "api_key": "x"},
     "post /v1/providers/check": {"provider_type": "scripted", "api_key": "x"},
+    "post /v1/messages/batches": {
+        "requests": [{"input": "x", "agent_id": "agent-00000000-0000-4000-8000-000000000000"}]
+    },
     "post /v1/tools/run": {"source_code": "def one():\n    return 1\n", "args": {}},
+    "post /v1/messages/search": {"query": "hi"},
+    "patch /v1/agents/{agent_id}/messages/{message_id}": {"message_type": "user_message", "content": "x"},
     "patch /v1/steps/{step_id}/feedback": {"feedback": "positive"},
     "post /v1/mcp-servers/": {"server_name": "new", "config": {"mcp_server_type": "sse", "server_url": NOWHERE}},
     "patch /v1/mcp-servers/{mcp_server_id}": {"server_name": "new", "config": {"mcp_server_type": "sse"}},
@@ -61,8 +67,6 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 QUERIES: dict[str, dict[str, str]] = {"get /v1/agents/{agent_id}/archival-memory/search": {"query": "x"}}
 # Texts of the caller's own, not references to rows.
-    "post /v1/messages/search": {"query": "hi"},
-    "patch /v1/agents/{agent_id}/messages/{message_id}": {"message_type": "user_message", "content": "x"},
 NO_REFERENCE = {
     "return_token_ids",
     "otid",
@@ -168,6 +172,7 @@ def side(name: str) -> Side:
         "source_id": f"source-{uuid.uuid4()}",
         "created_by_id": world.owner.pk,
         "trace_id": world.runs[0].trace_id,
+        "batch_id": Batch.objects.create(organization=world.organization, request_count=1).pk,
     }
     return Side(world, ids)
 
@@ -197,6 +202,7 @@ def listed_cursor(route: Route, whose: Side) -> str:
         "providers": "provider_id",
         "messages": "message_id",
         "conversations": "conversation_id",
+        "batches": "batch_id",
         "runs": "run_id",
         "steps": "step_id",
         "archival-memory": "memory_id",
@@ -231,6 +237,7 @@ def rows_of(whose: Side) -> dict[str, Any]:
         Run,
         Step,
         McpServer,
+        Batch,
     )
     found: dict[str, Any] = {
         model.__name__: {row.pk: model_to_dict(row) for row in model._default_manager.filter(organization=organization)}
@@ -351,7 +358,7 @@ def test_another_organizations_project_is_not_found(us: Api, theirs: Side) -> No
 def test_the_sweep_knows_every_route() -> None:
     assert len(WITH_IDS) > 40
     known = {"agent_id", "block_id", "block_label", "tool_id", "memory_id", "conversation_id"}
-    known |= {"message_id", "run_id", "step_id", "provider_id"}
+    known |= {"message_id", "run_id", "step_id", "provider_id", "batch_id"}
     known |= {"mcp_server_id", "mcp_server_name", "mcp_tool_name", "tool_name"}
     unknown = {name for route in KEYED for name in route.path_ids} - known
     assert not unknown, f"add to side(), and here: {unknown}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ninja import Router
 
-from conversations.api import context, conversations, lists, messages, runs, steps, tool_runs
+from conversations.api import batches, context, conversations, lists, messages, runs, search, steps, tool_runs
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", search.agents_router),
     ("/agents", messages.agents_router),
     ("/agents", context.router),
     ("/conversations", conversations.router),
+    ("/messages", batches.router),  # before those that take a message's id in the same place
+    ("/messages", search.messages_router),
     ("/messages", lists.messages_router),
     ("/runs", runs.router),
     ("/steps", steps.router),

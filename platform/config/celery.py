@@ -46,6 +46,8 @@ app.conf.beat_schedule = {
     "sweep-runs": {"task": "conversations.sweep_runs", "schedule": settings.SWEEP_INTERVAL_S},
     "expire-approvals": {"task": "conversations.expire_approvals", "schedule": 15.0},
     "send-callbacks": {"task": "conversations.send_callbacks", "schedule": 10.0},
+    "feed-batches": {"task": "conversations.feed_batches", "schedule": 5.0},
+    "embed-messages": {"task": "conversations.embed_messages", "schedule": 10.0},
     "enforce-stops": {"task": "budgets.enforce_stops", "schedule": 5.0},
     "lapse-holds": {"task": "budgets.lapse_holds", "schedule": 60.0},
     "prune-budgets": {"task": "budgets.prune", "schedule": crontab(hour=3, minute=20)},

@@ -77,11 +77,13 @@ class Env(BaseSettings):
     stream_ttl_s: int = Field(default=3 * 3600, ge=60)
     model_timeout_s: float = Field(default=120.0, ge=1, le=3600)
     model_max_attempts: int = Field(default=3, ge=1, le=10)
+    batch_runs: int = Field(default=16, ge=1, le=1000, description="Runs of batches at once, of all organizations.")
+    batch_runs_of_one: int = Field(default=4, ge=1, le=1000, description="Of these, an organization's.")
     tool_loop_limit: int = Field(default=8, ge=0, le=1000, description="Equal tool calls in a row end a run; 0: never.")
-
-    telemetry_spool_dir: Path | None = None
     fetch_private_addresses: bool = Field(default=False, description="Images by URL may lie in our own network.")
     message_vectors: int = Field(default=256, ge=0, le=10_000, description="Embedded per 10 s for searches; 0: none.")
+
+    telemetry_spool_dir: Path | None = None
     telemetry_spool_max_bytes: int = Field(default=20 * 1024**3, ge=1024**2)
     trace_retention_days: int = Field(default=90, ge=1)
     payload_retention_days: int = Field(default=30, ge=1)

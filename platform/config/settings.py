@@ -132,6 +132,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "runs"
 
 RUN_LEASE_S = ENV.run_lease_s
+BATCH_RUNS, BATCH_RUNS_OF_ONE = ENV.batch_runs, ENV.batch_runs_of_one
+FETCH_PRIVATE_ADDRESSES = ENV.fetch_private_addresses
+MESSAGE_VECTORS = ENV.message_vectors
 SWEEP_INTERVAL_S = ENV.sweep_interval_s
 APPROVAL_EXPIRES_S = ENV.approval_expires_s
 STREAM_TTL_S = ENV.stream_ttl_s

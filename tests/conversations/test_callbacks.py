@@ -222,7 +222,7 @@ def test_the_secret_is_shown_once_to_admins_and_kept_encrypted(tenant: Tenant) -
     kept: Any = WebhookSecret.objects.get(organization=tenant.organization).secret
     assert kept.reveal() == secret
     assert secret not in kept.stored
-    assert callbacks._secret_of(tenant.organization.pk) == secret
+    assert callbacks.secret_of(tenant.organization.pk) == secret
     assert client.post("/api/webhooks/secret").json()["secret"] != secret
     assert AuditEntry.objects.filter(action="webhook_secret.new").count() == 2
     Membership.objects.filter(user=tenant.user).update(role="operator")

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_audit_entry"),
         ("agents", "0002_initial"),
-        ("conversations", "0006_tool_executions"),
+        ("conversations", "0007_expiring_approvals"),
     ]
 
     operations = [
