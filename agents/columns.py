@@ -13,6 +13,7 @@ from agents import access, failover
 from agents.models import Agent
 from agents.prompts import default_system
 from agents.schemas.agents import CreateAgent, UpdateAgent
+from agents.schemas.model_settings import carried, refuse_other_type
 from agents.tools.registry import default_tool_rules
 from core.errors import BadInput, Invalid
 from providers.resolve import ResolvedModel, resolve
@@ -39,6 +40,8 @@ def new_columns(caller: Caller, data: CreateAgent, tool_names: Sequence[str]) ->
     target = _model(caller, data)
     if target is None:
         raise BadInput("Name a model: send `model` as provider/model (GET /v1/models/ lists them).")
+    settings_sent = _settings(caller, data)
+    refuse_other_type(settings_sent, target.info)
     rules = _rules(data)
     if data.include_base_tool_rules is not False:
         own = {rule["tool_name"] for rule in rules}
@@ -50,7 +53,7 @@ def new_columns(caller: Caller, data: CreateAgent, tool_names: Sequence[str]) ->
         "agent_type": data.agent_type,
         "system": default_system(data.agent_type) if data.system is None else data.system,
         "model": target.info.handle,
-        "model_settings": _settings(caller, data),
+        "model_settings": settings_sent,
         "context_window_limit": data.context_window_limit or (data.llm_config and data.llm_config.context_window),
         "embedding": _embedding(caller, data) or settings.DEFAULT_EMBEDDING or None,
         "compaction_settings": _compaction(data),
@@ -88,8 +91,13 @@ def _changed_model(caller: Caller, agent: Agent, data: UpdateAgent) -> dict[str,
         changes |= {"model": target.info.handle} if target else {}
     if data.llm_config and data.llm_config.context_window:
         changes["context_window_limit"] = data.llm_config.context_window
-    if settings_sent := _settings(caller, data):
-        changes["model_settings"] = _merged(agent.model_settings, settings_sent)
+    stored, sent = agent.model_settings, _settings(caller, data)
+    if "model" in changes or sent.get("provider_type"):
+        target = resolve(agent.organization_id, changes.get("model") or agent.model, caller.project_id or "")
+        refuse_other_type(sent, target.info)
+        stored = carried(stored, target.info.provider_type) if "model" in changes else stored
+    if sent or stored is not agent.model_settings:
+        changes["model_settings"] = _merged(stored, sent)
     if handle := _embedding(caller, data):
         changes["embedding"] = handle
     return changes

@@ -8,13 +8,12 @@ from typing import Any
 from django.db import connection, transaction
 
 from accounts.access import Caller
-from agents import failover, memory
+from agents import memory, model_fit
 from agents.models import Agent, Block, RevisionActor
 from conversations.models import Conversation, Message, Role
 from conversations.threads import system_row
 from core.errors import BadInput, NotFound
 from core.ids import bare_uuid
-from providers.resolve import resolve
 
 # A copy's id is made from the original's, so that an answer to a request for approval can name the copy of its request,
 # in one pass over the rows; it looks like any other. Copies have no run and step: those made the originals. A summary
@@ -60,9 +59,8 @@ class NewConversation:
 def create_conversation(caller: Caller, agent: Agent, new: NewConversation) -> Conversation:
     """Raises BadInput: a model that is not there, a label of no block."""
     project_id = caller.project_id or agent.project_id or ""
-    if new.model:
-        resolve(agent.organization_id, new.model, project_id)
-    failover.check(agent.organization_id, new.model_settings, project_id)
+    if new.model or new.model_settings:
+        model_fit.check(agent.organization_id, new.model or agent.model, new.model_settings, project_id)
     return _begin(caller, agent, new, _to_isolate(agent, new.isolated_block_labels))
 
 

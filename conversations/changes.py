@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.access import Caller
-from agents import failover, memory
+from agents import memory, model_fit
 from conversations.actions import cancel_run
 from conversations.models import ACTIVE, Conversation, Run, RunStatus, Step
 from core.errors import Conflict
 from core.time import now
-from providers.resolve import resolve
 
 
 def update_conversation(caller: Caller, conversation: Conversation, changes: dict[str, Any]) -> Conversation:
@@ -20,9 +19,8 @@ def update_conversation(caller: Caller, conversation: Conversation, changes: dic
         fields["archived_at"] = (conversation.archived_at or now()) if changes["archived"] else None
     if fields.get("model") or fields.get("model_settings"):
         project_id = caller.project_id or conversation.agent.project_id or ""
-        failover.check(conversation.organization_id, fields.get("model_settings"), project_id)
-        if fields.get("model"):
-            resolve(conversation.organization_id, fields["model"], project_id)
+        model = fields.get("model") or conversation.model or conversation.agent.model
+        model_fit.check(conversation.organization_id, model, fields.get("model_settings"), project_id)
     if "model" in fields:
         fields["compiled_version"] = 0  # the system prompt may differ by provider: the next step compiles it anew
     fields |= {"updated_at": now(), "last_updated_by_id": caller.user_id}

@@ -117,13 +117,14 @@ def compact_conversation(
     _refuse_while_running(conversation)
     agent = conversation.agent
     project_id = caller.project_id or agent.project_id or ""
+    strict = turn.is_strict(agent, conversation)
     target = resolve(agent.organization_id, conversation.model or agent.model, project_id)
     room = Room(
         agent=agent,
         conversation=conversation,
         target=target,
         history=histories.load(conversation, agent.agent_type, agent.timezone),
-        tools=tuple(turn.spec(tool["json_schema"]) for tool in turn.tools_of(agent).values()),
+        tools=tuple(turn.spec(tool["json_schema"], strict=strict) for tool in turn.tools_of(agent).values()),
         window=conversation.context_window_limit or agent.context_window_limit or target.info.context_window,
         settings=Settings.parse(agent.compaction_settings, wire_settings),
         context=CallContext(

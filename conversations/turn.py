@@ -33,6 +33,7 @@ from conversations.rows import Row, fresh_row
 from core.ids import new_id
 from core.time import now, to_seconds
 from providers.resolve import ResolvedModel, resolve
+from providers.strict import strict_form
 from providers.types import Message as ModelMessage
 from providers.types import TextPart, ToolCall, ToolSpec
 
@@ -129,7 +130,8 @@ def _turn(work: Work) -> Turn:
     if work.agent.message_buffer_autoclear:
         entries = [entry for entry in entries if entry.row["seq"] == 0 or entry.row["run_id"] in work.runs]
     client_tools = run.options.get("client_tools") or []
-    specs = {name: spec(tool["json_schema"]) for name, tool in work.tools.items()}
+    strict = is_strict(work.agent, work.conversation)
+    specs = {name: spec(tool["json_schema"], strict=strict) for name, tool in work.tools.items()}
     specs |= {tool["name"]: spec(tool) for tool in client_tools}
     rules = [*work.agent.tool_rules]
     rules += [
@@ -216,8 +218,11 @@ def _token_details(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def spec(schema: Mapping[str, Any]) -> ToolSpec:
+def spec(schema: Mapping[str, Any], *, strict: bool = False) -> ToolSpec:
+    """`strict`: the model is held to the schema, where that has a strict form."""
     parameters = schema.get("parameters") or {"type": "object", "properties": {}}
+    if strict and (closed := strict_form(parameters)):
+        return ToolSpec(schema["name"], schema.get("description") or "", closed, strict=True)
     return ToolSpec(schema["name"], schema.get("description") or "", parameters)
 
 
@@ -268,9 +273,17 @@ def made_calls(returns: Sequence[Mapping[str, Any]], step: int) -> list[Called]:
     ]
 
 
+def _settings(agent: Agent, conversation: Conversation) -> dict[str, Any]:
+    return {**agent.model_settings, **(conversation.model_settings or {})}
+
+
+def is_strict(agent: Agent, conversation: Conversation) -> bool:
+    return bool(_settings(agent, conversation).get("strict"))
+
+
 def model_settings(agent: Agent, conversation: Conversation, end_user: str = "") -> dict[str, Any]:
     """Fields of a ModelRequest: the conversation's settings before the agent's."""
-    wire = {**agent.model_settings, **(conversation.model_settings or {})}
+    wire = _settings(agent, conversation)
     found = request_fields(wire) | {
         "response_format": agent.response_format or wire.get("response_format") or wire.get("response_schema"),
         "end_user": end_user or None,
@@ -281,7 +294,7 @@ def model_settings(agent: Agent, conversation: Conversation, end_user: str = "")
 
 def fallbacks(agent: Agent, conversation: Conversation) -> tuple[str, ...]:
     """Handles of the models that stand by: the conversation's list before the agent's."""
-    wire = {**agent.model_settings, **(conversation.model_settings or {})}
+    wire = _settings(agent, conversation)
     return tuple(wire.get("fallback_models") or ())
 
 
@@ -293,10 +306,19 @@ def request_fields(wire: Mapping[str, Any]) -> dict[str, Any]:
         "reasoning_effort": (wire.get("reasoning") or {}).get("reasoning_effort") or wire.get("effort"),
         "thinking_budget": _thinking_budget(wire),
         "show_thinking": (wire.get("thinking_config") or {}).get("include_thoughts"),
+        "verbosity": wire.get("verbosity"),
+        **_thinking_switch(wire),
         "parallel_tool_calls": wire.get("parallel_tool_calls", True),
         "timeout_s": settings.MODEL_TIMEOUT_S,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _thinking_switch(wire: Mapping[str, Any]) -> dict[str, bool | None]:
+    thinking = wire.get("thinking") or {}
+    cleared = thinking.get("clear_thinking")
+    switched = thinking["type"] == "enabled" if "type" in thinking else None
+    return {"thinking": switched, "keep_thinking": None if cleared is None else not cleared}
 
 
 def _thinking_budget(wire: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from agents.schemas.base import MAX_INT, Wire
+from core.errors import BadInput
 from providers.catalog import ModelInfo
 
 SettingsType = Literal[
@@ -104,6 +105,14 @@ _OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "chatgpt_oauth": ("reasoning",),
     "baseten": (),
 }
+_COMMON = ("max_output_tokens", "parallel_tool_calls", "temperature", "fallback_models")
+# Types whose settings mean the same.
+_FAMILIES = (
+    {"openai", "azure"},
+    {"google_ai", "google_vertex"},
+    {"anthropic", "bedrock"},
+    {"moonshot", "moonshot_coding"},
+)
 _DEFAULTS: dict[str, Any] = {
     "reasoning": {"reasoning_effort": "minimal"},
     "strict": False,
@@ -115,6 +124,30 @@ _DEFAULTS: dict[str, Any] = {
 def settings_type(provider_type: str) -> str:
     """The provider type whose settings hold; servers without settings of their own take OpenAI's."""
     return provider_type if provider_type in get_args(SettingsType) else "openai"
+
+
+def refuse_other_type(sent: Mapping[str, Any], info: ModelInfo) -> None:
+    """Raises BadInput for settings of another vendor than the model's, of which the model would take nothing.
+
+    A server of a type without settings of its own may lead to any vendor: there, all are taken.
+    """
+    given, own = sent.get("provider_type"), info.provider_type
+    if given in (None, own) or own not in get_args(SettingsType):
+        return
+    if not any({given, own} <= family for family in _FAMILIES):
+        raise BadInput(
+            f"model_settings are of provider_type '{given}', but the model {info.handle} is of '{own}': "
+            f"send settings with provider_type '{own}', or none."
+        )
+
+
+def carried(stored: Mapping[str, Any], provider_type: str) -> dict[str, Any]:
+    """What stays of an agent's settings when its model changes to one of this provider type."""
+    kind = settings_type(provider_type)
+    if not stored or stored.get("provider_type") in (None, kind):
+        return dict(stored)
+    kept = {*_COMMON, *_OWN_FIELDS.get(kind, ("response_format",))}
+    return {name: value for name, value in stored.items() if name in kept} | {"provider_type": kind}
 
 
 def complete(stored: Mapping[str, Any], info: ModelInfo) -> dict[str, Any]:

@@ -78,11 +78,13 @@ def _cleaned(draft: ProviderDraft) -> ProviderDraft:
         raise BadInput(f"'{draft.name}' cannot be a provider's name. {NAME_RULE}")
     if not presets().get(draft.provider_type):
         raise BadInput(f"Unknown provider_type '{draft.provider_type}'. Known: {', '.join(sorted(presets()))}.")
+    preset = preset_of(draft.provider_type)
+    if preset.refused:
+        raise BadInput(f"Provider type '{draft.provider_type}' cannot be used here. {preset.refused}")
     if draft.project_id and draft.identity_id:
         raise BadInput("A key is for a project or for an end user, not for both.")
     if url:
         _checked_url(url)
-    preset = preset_of(draft.provider_type)
     if not url and not preset.base_url and not preset.local:
         raise BadInput(f"A provider of type '{draft.provider_type}' needs its base_url.")
     return replace(

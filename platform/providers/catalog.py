@@ -16,6 +16,8 @@ DEFAULT_EMBEDDING_DIM = 1536
 _REASONING = re.compile(r"^(?:openai/)?(?:o\d|gpt-[5-9]|codex)(?!.*chat)")
 _CODED_SIZE = re.compile(r"(?<![a-z0-9])embed")
 
+_LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
 Kind = Literal["llm", "embedding"]
 
 
@@ -27,6 +29,9 @@ class Preset:
     `reasoning_back`: wants the reasoning of earlier turns sent back as `reasoning_content`.
     `unlisted_reasoning`: counts its reasoning in the total alone.
     `token_ids`: tells the numbers of an answer's tokens.
+    `thinking_switch`: thinking is a switch in a field of its own; an effort is not known there.
+    `only_json_object`: knows no JSON schema as a form of answers. `strict_tools`: holds a tool's call to its schema.
+    `regional`: its address is made of the region. `refused`: why there is no client for it.
     """
 
     provider_type: str
@@ -40,6 +45,11 @@ class Preset:
     reasoning_back: bool = False
     unlisted_reasoning: bool = False
     token_ids: bool = False
+    thinking_switch: bool = False
+    only_json_object: bool = False
+    strict_tools: bool = False
+    regional: bool = False
+    refused: str = ""
     context_window: int = DEFAULT_CONTEXT_WINDOW
 
 
@@ -117,6 +127,25 @@ def constrained_models() -> list[str]:
 def is_reasoning_model(model: str) -> bool:
     """Whether OpenAI's own rules for reasoning models hold: no temperature, reasoning kept hidden."""
     return bool(_REASONING.match(model))
+
+
+@lru_cache(maxsize=4096)
+def effort_of(model: str, wanted: str | None) -> str | None:
+    """The level that a model knows nearest to the wanted one, rather above than below.
+
+    None where it knows none, or none was wanted.
+    """
+    if wanted is None:
+        return None
+    name = bare(model)
+    known = next((levels for pattern, levels in _models()["efforts"] if re.search(pattern, name)), _LEVELS)
+    place = _LEVELS.index(wanted)
+    return min(reversed(known), key=lambda level: abs(_LEVELS.index(level) - place), default=None)
+
+
+def is_verbose_model(model: str) -> bool:
+    """Whether an OpenAI model can be told how much to say: those from GPT-5 on."""
+    return bare(model).startswith(("gpt-5", "gpt-6", "gpt-7"))
 
 
 def is_chat_model(model: str) -> bool:

@@ -112,6 +112,8 @@ class ModelRequest:
     `show_thinking`: False where it is to think, but not to show it (Google).
     `top_logprobs`: how likely each token was, with so many alternatives to it; None: not asked for. `token_ids`: the
     numbers of the tokens too. Not every vendor tells either.
+    `thinking`, `keep_thinking`: on or off, and whether earlier thoughts stay, where that is a switch (Z.ai).
+    `verbosity`: low|medium|high (OpenAI, from GPT-5 on).
     `timeout_s` bounds the wait for each chunk, the first one included.
     """
 
@@ -125,6 +127,9 @@ class ModelRequest:
     reasoning_effort: str | None = None
     thinking_budget: int | None = None
     show_thinking: bool = True
+    thinking: bool | None = None
+    keep_thinking: bool | None = None
+    verbosity: str | None = None
     response_format: Mapping[str, Any] | None = None
     end_user: str | None = None
     cache_key: str | None = None

@@ -27,6 +27,9 @@ TOOLS = (
     ToolSpec("memory_insert", "Add to memory", {"type": "object", "properties": {"label": {"type": "string"}}}),
     ToolSpec("search", "Look up", {"type": "object", "properties": {}}, strict=True),
 )
+CLOSED = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"], "additionalProperties": False}
+STRICT = (ToolSpec("search", "Look up", CLOSED, strict=True),)
+BARE_SCHEMA = {"type": "json_schema", "json_schema": CLOSED}
 SYSTEM = Message("system", (TextPart("You are Ada."),))
 HELLO = Message("user", (TextPart("Hello"),))
 
@@ -77,10 +80,35 @@ def chat(provider_type: str, asked: ModelRequest, *dropped: str) -> bytes:
     return openai_chat_wire.body(asked, preset_of(provider_type), frozenset(dropped))
 
 
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}
+
+
+def settings_cases() -> dict[str, bytes]:
+    """What `model_settings` ask for, in each dialect's words."""
+    return {
+        "chat_openai_strict_and_verbose": chat(
+            "openai", request("gpt-5.1", tools=STRICT, verbosity="low", reasoning_effort="none", temperature=0.5)
+        ),
+        "chat_sglang_strict": chat("sglang", request("qwen3", tools=STRICT, response_format=BARE_SCHEMA)),
+        "chat_groq_strict_is_left_out": chat("groq", request("gpt-oss-120b", tools=STRICT, reasoning_effort="low")),
+        "chat_zai_thinking": chat("zai", request("glm-4.6", thinking=True, keep_thinking=True, response_format=SCHEMA)),
+        "chat_deepseek_thinking_off": chat("deepseek", request("deepseek-chat", reasoning_effort="none")),
+        "responses_verbose": openai_responses_wire.body(
+            request("gpt-5", tools=STRICT, verbosity="high", reasoning_effort="xhigh", response_format=BARE_SCHEMA)
+        ),
+        "anthropic_effort_and_strict": anthropic_wire.body(
+            request("claude-opus-4-5", tools=STRICT, reasoning_effort="max", response_format=BARE_SCHEMA)
+        ),
+        "anthropic_that_knows_no_effort": anthropic_wire.body(
+            request("claude-sonnet-4-20250514", tools=STRICT, reasoning_effort="high")
+        ),
+    }
+
+
 def cases() -> dict[str, bytes]:
     full: dict[str, Any] = {"tools": TOOLS, "max_output_tokens": 500, "temperature": 0.5, "end_user": "user-7"}
-    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}}
     return {
+        **settings_cases(),
         "chat_openai_history": chat("openai", request("gpt-4o", history(), cache_key="agent-1", **full)),
         "chat_openai_reasoning": chat("openai", request("gpt-5-mini", reasoning_effort="low", **full)),
         "chat_openai_forced": chat("openai", request("gpt-4o", tools=TOOLS, tool_choice="search")),
@@ -92,13 +120,13 @@ def cases() -> dict[str, bytes]:
         "chat_openai_token_details": chat("openai", request("gpt-4o", top_logprobs=0, token_ids=True)),
         "chat_deepseek_reasoning_back": chat("deepseek", request("deepseek-reasoner", history())),
         "chat_schema": chat(
-            "openai", request("gpt-4o", response_format=schema, parallel_tool_calls=False, tools=TOOLS)
+            "openai", request("gpt-4o", response_format=SCHEMA, parallel_tool_calls=False, tools=TOOLS)
         ),
         "responses_history": openai_responses_wire.body(
             request("gpt-5", history(), reasoning_effort="high", cache_key="agent-1", **full)
         ),
         "responses_plain": openai_responses_wire.body(
-            request("gpt-4o", tools=TOOLS, tool_choice="required", temperature=0.5, response_format=schema)
+            request("gpt-4o", tools=TOOLS, tool_choice="required", temperature=0.5, response_format=SCHEMA)
         ),
         "anthropic_history": anthropic_wire.body(request("claude-sonnet-4-5", history(), **full)),
         "anthropic_thinking": anthropic_wire.body(
@@ -120,7 +148,7 @@ def cases() -> dict[str, bytes]:
             request("gemini-2.5-pro", tools=TOOLS, tool_choice="search", reasoning_effort="none")
         ),
         "google_schema": google_wire.body(
-            request("gemini-2.0-flash", response_format=schema, tools=TOOLS, tool_choice="none")
+            request("gemini-2.0-flash", response_format=SCHEMA, tools=TOOLS, tool_choice="none")
         ),
         "google_hidden_thinking": google_wire.body(
             request("gemini-2.5-flash", tools=TOOLS, tool_choice="required", show_thinking=False, thinking_budget=2000)

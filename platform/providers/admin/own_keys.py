@@ -35,9 +35,8 @@ KINDS = (("requests", "Requests"), ("tokens", "Tokens"), ("input_tokens", "Input
 
 
 def _types() -> list[tuple[str, str]]:
-    return sorted(
-        ((name, preset.label or name) for name, preset in presets().items()), key=lambda pair: pair[1].lower()
-    )
+    offered = [(name, preset.label or name) for name, preset in presets().items() if not preset.refused]
+    return sorted(offered, key=lambda pair: pair[1].lower())
 
 
 class ProviderForm(ActionForm):

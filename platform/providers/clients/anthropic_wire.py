@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from providers.catalog import max_output_tokens
-from providers.clients.openai_chat_wire import valid_json
+from providers.catalog import effort_of, max_output_tokens
+from providers.clients.openai_chat_wire import answer_form, valid_json
 from providers.types import (
     ImagePart,
     Message,
@@ -22,6 +22,7 @@ from providers.types import (
     ReasoningPart,
     RedactedReasoningPart,
     TextPart,
+    ToolSpec,
 )
 
 DIALECT = "anthropic"
@@ -30,7 +31,7 @@ MIN_THINKING = 1024
 _MARK = {"type": "ephemeral"}
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _ADAPTIVE = re.compile(r"claude-(?:opus-4-[6-9]|sonnet-4-[6-9]|[a-z]+-[5-9])")
-_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+_STRICT = re.compile(r"claude-(?:opus-4-[1-9]|(?:sonnet|haiku)-4-[5-9]|[a-z]+-[5-9])")
 
 Block = dict[str, Any]
 
@@ -161,16 +162,19 @@ def body(request: ModelRequest, dropped: frozenset[str] = frozenset()) -> bytes:
     if system:
         wire["system"] = _marked([{"type": "text", "text": text} for text in system], cached=cached)
     if request.tools:
-        tools = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
-            for tool in request.tools
-        ]
+        strict = bool(_STRICT.search(request.model))
+        tools = [_tool(tool, strict=strict and tool.strict) for tool in request.tools]
         wire["tools"] = _marked(tools, cached=cached)
         _add_choice(wire, request)
     _add_settings(wire, request)
     for name in dropped:
         wire.pop(name, None)
     return orjson.dumps(wire)
+
+
+def _tool(tool: ToolSpec, *, strict: bool) -> Block:
+    made = {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+    return {**made, "strict": True} if strict else made
 
 
 def _marked(blocks: list[Block], *, cached: bool) -> list[Block]:
@@ -201,9 +205,10 @@ def _add_settings(wire: dict[str, Any], request: ModelRequest) -> None:
         _add_thinking(wire, request)
     elif request.temperature is not None and not is_adaptive(request.model):
         wire["temperature"] = min(request.temperature, 1.0)
-    if request.reasoning_effort in _EFFORTS:
-        output["effort"] = _EFFORTS[request.reasoning_effort]
-    schema = (request.response_format or {}).get("json_schema")
+    effort = None if request.reasoning_effort == "none" else effort_of(request.model, request.reasoning_effort)
+    if effort:
+        output["effort"] = effort
+    schema = (answer_form(request.response_format) or {}).get("json_schema")
     if schema:
         output["format"] = {"type": "json_schema", "schema": schema.get("schema", {})}
     if output:

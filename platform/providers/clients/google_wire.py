@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from providers.clients.anthropic_wire import split_system
-from providers.clients.openai_chat_wire import valid_json
+from providers.clients.openai_chat_wire import answer_form, valid_json
 from providers.types import ImagePart, Message, ModelRequest, TextPart
 
 DIALECT = "google"
@@ -149,7 +149,7 @@ def _settings(request: ModelRequest) -> dict[str, Any]:
         made["maxOutputTokens"] = request.max_output_tokens
     if request.temperature is not None:
         made["temperature"] = request.temperature
-    form = request.response_format or {}
+    form = answer_form(request.response_format) or {}
     if form.get("type") in ("json_schema", "json_object"):
         made["responseMimeType"] = "application/json"
     if form.get("type") == "json_schema":

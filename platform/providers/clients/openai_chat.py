@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from providers.catalog import ModelInfo, describe, is_chat_model, is_reasoning_model, preset_of
+from providers.catalog import ModelInfo, describe, effort_of, is_chat_model, is_reasoning_model, preset_of
 from providers.clients import openai_chat_wire
 from providers.clients.base import Credential
 from providers.clients.local_servers import enriched
@@ -28,6 +28,8 @@ _OPTIONAL = (
     "tool_choice",
     "parallel_tool_calls",
     "reasoning_effort",
+    "thinking",
+    "verbosity",
     "temperature",
     "prompt_cache_key",
     "max_completion_tokens",
@@ -81,6 +83,10 @@ def list_openai_models(transport: Transport, provider_type: str) -> list[ModelIn
     return enriched(provider_type, transport, transport.base_url, found)
 
 
+def _effort(request: ModelRequest) -> str | None:
+    return effort_of(request.model, request.reasoning_effort)
+
+
 class OpenAIChat:
     """One credential at one server. What the server refused for a model is remembered and left out from then on."""
 
@@ -102,7 +108,7 @@ class OpenAIChat:
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         answer = self._open(request)
         official = self._preset.official_openai
-        hidden = official and is_reasoning_model(request.model) and request.reasoning_effort != "none"
+        hidden = official and is_reasoning_model(request.model) and _effort(request) != "none"
         gate = None if official else TextGate(salvage=bool(request.tools))
         sent = len(self.request_body(request))
         unlisted = self._preset.unlisted_reasoning

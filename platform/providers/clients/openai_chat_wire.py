@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from providers.catalog import Preset, is_reasoning_model
+from providers.catalog import Preset, effort_of, is_reasoning_model, is_verbose_model
 from providers.types import ImagePart, Message, ModelRequest, ReasoningPart, TextPart, ToolCall, ToolSpec
 
 DIALECT = "openai_chat"
@@ -121,7 +122,7 @@ def body(request: ModelRequest, preset: Preset, dropped: frozenset[str] = frozen
 
 
 def _add_tools(wire: dict[str, Any], request: ModelRequest, preset: Preset) -> None:
-    wire["tools"] = [tool_wire(tool, strict=preset.official_openai) for tool in request.tools]
+    wire["tools"] = [tool_wire(tool, strict=preset.official_openai or preset.strict_tools) for tool in request.tools]
     choice = request.tool_choice
     if choice in ("required", "none"):
         wire["tool_choice"] = choice
@@ -131,18 +132,43 @@ def _add_tools(wire: dict[str, Any], request: ModelRequest, preset: Preset) -> N
         wire["parallel_tool_calls"] = False
 
 
+def answer_form(form: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A response format as OpenAI words it: also of a schema that was given bare, without a name around it."""
+    schema = (form or {}).get("json_schema")
+    if form is None or form.get("type") != "json_schema" or not isinstance(schema, Mapping) or "schema" in schema:
+        return form
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+def _add_thinking(wire: dict[str, Any], request: ModelRequest) -> None:
+    """Where thinking is a switch: an effort of `none` means off, a budget means on."""
+    switch = request.thinking
+    if switch is None and (request.reasoning_effort or request.thinking_budget):
+        switch = request.reasoning_effort != "none"
+    if switch is not None:
+        wire["thinking"] = {"type": "enabled" if switch else "disabled"}
+        if request.keep_thinking is not None:
+            wire["thinking"]["clear_thinking"] = not request.keep_thinking
+
+
 def _add_settings(wire: dict[str, Any], request: ModelRequest, preset: Preset, dropped: frozenset[str]) -> None:
     reasons = preset.official_openai and is_reasoning_model(request.model)
+    effort = effort_of(request.model, request.reasoning_effort) if reasons else request.reasoning_effort
     if request.max_output_tokens is not None:
         names = ("max_completion_tokens", "max_tokens")
         first, second = names if preset.official_openai else names[::-1]
         wire[second if first in dropped else first] = request.max_output_tokens
-    if request.temperature is not None and (not reasons or request.reasoning_effort == "none"):
+    if request.temperature is not None and (not reasons or effort == "none"):
         wire["temperature"] = request.temperature
-    if request.reasoning_effort and (reasons or not preset.official_openai):
-        wire["reasoning_effort"] = request.reasoning_effort
-    if request.response_format and request.response_format.get("type") != "text":
-        wire["response_format"] = request.response_format
+    if preset.thinking_switch:
+        _add_thinking(wire, request)
+    elif effort and (reasons or not preset.official_openai):
+        wire["reasoning_effort"] = effort
+    if request.verbosity and reasons and is_verbose_model(request.model):
+        wire["verbosity"] = request.verbosity
+    form = answer_form(request.response_format)
+    if form and form["type"] != "text":
+        wire["response_format"] = {"type": "json_object"} if preset.only_json_object else form
     if request.end_user and not preset.local:
         wire["user"] = request.end_user
     if request.cache_key and preset.official_openai:

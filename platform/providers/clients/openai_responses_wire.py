@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from providers.catalog import is_reasoning_model
-from providers.clients.openai_chat_wire import data_url, valid_json
+from providers.catalog import effort_of, is_reasoning_model, is_verbose_model
+from providers.clients.openai_chat_wire import answer_form, data_url, valid_json
 from providers.types import ImagePart, Message, ModelRequest, ReasoningPart, TextPart
 
 DIALECT = "openai_responses"
@@ -114,18 +115,28 @@ def _add_settings(wire: Item, request: ModelRequest) -> None:
     if is_reasoning_model(request.model):
         wire["include"] = ["reasoning.encrypted_content"]
         wire["reasoning"] = {"summary": "auto"}
-        if request.reasoning_effort:
-            wire["reasoning"]["effort"] = request.reasoning_effort
+        if effort := effort_of(request.model, request.reasoning_effort):
+            wire["reasoning"]["effort"] = effort
     elif request.temperature is not None:
         wire["temperature"] = request.temperature
     if request.max_output_tokens is not None:
         wire["max_output_tokens"] = max(MIN_OUTPUT_TOKENS, request.max_output_tokens)
-    form = request.response_format or {}
-    if form.get("type") == "json_schema":
-        wire["text"] = {"format": {"type": "json_schema", **form.get("json_schema", {})}}
-    elif form.get("type") == "json_object":
-        wire["text"] = {"format": {"type": "json_object"}}
+    if text := _text(request):
+        wire["text"] = text
     if request.end_user:
         wire["safety_identifier"] = request.end_user
     if request.cache_key:
         wire["prompt_cache_key"] = request.cache_key
+
+
+def _text(request: ModelRequest) -> Item:
+    """In which form, and how much, it is to say."""
+    form: Mapping[str, Any] = answer_form(request.response_format) or {}
+    text: Item = {}
+    if form.get("type") == "json_schema":
+        text["format"] = {"type": "json_schema", **form.get("json_schema", {})}
+    elif form.get("type") == "json_object":
+        text["format"] = {"type": "json_object"}
+    if request.verbosity and is_verbose_model(request.model):
+        text["verbosity"] = request.verbosity
+    return text
