@@ -34,6 +34,7 @@ READING = {
     "post /v1/passages/search",
     "post /v1/messages/search",
     "post /v1/agents/messages/search",
+    "post /v1/tools/generate-schema",
     "post /v1/runs/{run_id}/stream",
     "post /v1/conversations/{conversation_id}/stream",
 }
@@ -41,7 +42,12 @@ SEND = {"input": "[[say hi]]"}
 NOWHERE = "http://127.0.0.1:9/mcp"
 OLDER_MCP = {"server_name": "new", "type": "sse", "server_url": NOWHERE}
 # The least that a route with a required body takes.
+SOURCE = 'def one():\n    """One."""\n'
 BODIES: dict[str, dict[str, Any]] = {
+    "post /v1/tools/": {"source_code": SOURCE},
+    "put /v1/tools/": {"source_code": SOURCE},
+    "post /v1/tools/generate-schema": {"code": SOURCE},
+    "patch /v1/agents/{agent_id}/tools/approval/{tool_name}": {"requires_approval": True},
     "post /v1/agents/": {"name": "new", "model": "scripted/demo"},
     "post /v1/blocks/": {"label": "new", "value": "x"},
     "post /v1/agents/{agent_id}/archival-memory": {"text": "x"},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from agents.models import Tool
-from agents.schemas.base import Page, Wire
+from agents.models import DEFAULT_RETURN_CHAR_LIMIT, Tool
+from agents.schemas.base import Metadata, Page, Tags, Wire
+from agents.sources.limits import MAX_SOURCE
 
 
 class ToolOut(Wire):
@@ -83,8 +84,61 @@ class PipRequirement(Wire):
     version: Annotated[str, Field(max_length=60)] | None = None
 
 
+class NpmRequirement(Wire):
+    name: Annotated[str, Field(max_length=214, pattern=r"^(@[a-z0-9._-]+/)?[A-Za-z0-9._-]+$")]
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9.^~*+-]{1,60}$")] | None = None
+
+
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./:-]{1,100}$")]
+SourceCode = Annotated[str, Field(max_length=MAX_SOURCE)]
+SourceType = Annotated[str, Field(max_length=20)]
+ReturnLimit = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _ToolFields(Wire):
+    """What may be said of a tool beside its source."""
+
+    source_type: SourceType | None = None
+    json_schema: dict[str, Any] | None = None
+    args_json_schema: dict[str, Any] | None = None
+    description: str | None = None
+    tags: Tags | None = None
+    pip_requirements: Annotated[list[PipRequirement], Field(max_length=50)] | None = None
+    npm_requirements: Annotated[list[NpmRequirement], Field(max_length=50)] | None = None
+    default_requires_approval: bool | None = None
+    enable_parallel_execution: bool | None = None
+    metadata_: Metadata | None = Field(default=None, validation_alias=AliasChoices("metadata", "metadata_"))
+
+
+class ToolCreate(_ToolFields):
+    source_code: SourceCode
+    return_char_limit: ReturnLimit = DEFAULT_RETURN_CHAR_LIMIT
+
+
+class ToolUpdate(_ToolFields):
+    source_code: SourceCode | None = None
+    return_char_limit: ReturnLimit | None = None
+
+
+class ModifyApproval(Wire):
+    requires_approval: bool | None = None
+
+
+class FunctionSchema(Wire):
+    """A function as models are told of it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class GenerateSchema(Wire):
+    code: SourceCode
+    source_type: SourceType | None = None
+
+
 class ToolRunFromSource(Wire):
-    source_code: Annotated[str, Field(max_length=500_000)]
+    source_code: SourceCode
     args: dict[str, Any]
     env_vars: dict[str, str] = Field(default_factory=dict)
     name: Annotated[str, Field(max_length=100)] | None = None
