@@ -12,7 +12,7 @@ from agents.sources.docs import Docs, docs_of
 from agents.sources.limits import MAX_PARAMETERS, Schema, SourceRefused, object_of, untyped
 
 # Given by the server when the tool runs; a model knows nothing of them.
-RESERVED = frozenset({"agent_state"})
+RESERVED = frozenset({"agent_id", "agent_state"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -137,7 +137,7 @@ def test_an_annotation_becomes_a_schema(annotation: str, schema: dict[str, Any])
         ("a: str | int | None = None", {"anyOf": [STRING, INTEGER]}),
         ("a: list[str] = []", {"type": "array", "items": STRING}),
         ("*, a: bool = False", {"type": "boolean", "default": False}),
-        ("agent_state, a: float = 1 / 3", {"type": "number"}),
+        ("agent_state, agent_id: str, a: float = 1 / 3", {"type": "number"}),
     ],
 )
 def test_an_argument_with_a_default_may_be_left_out(argument: str, schema: dict[str, Any]) -> None:
