@@ -17,6 +17,8 @@ Kind = Literal[
     "abandoned",  # nobody waited for it any more
 ]
 
+Language = Literal["python", "typescript"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -38,7 +40,7 @@ class Call:
     """Run `function` of `source` (its last one, where none is named). `requirements`: `name` or `name==version`.
 
     `state`: what a parameter `agent_state` gets, an AgentState as the wire has it. `network`: it may reach public
-    addresses by HTTP. `wall_s`: a limit of its own.
+    addresses by HTTP. `wall_s`: a limit of its own. `order`: of a TypeScript tool, its parameters in their order.
     """
 
     source: str
@@ -49,6 +51,8 @@ class Call:
     state: Mapping[str, Any] | None = None
     network: bool = False
     wall_s: float | None = None
+    language: Language = "python"
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

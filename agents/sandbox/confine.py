@@ -18,6 +18,7 @@ _RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 32, 4096, 1
 _PR_PDEATHSIG, _PR_DUMPABLE, _PR_NO_NEW_PRIVS = 1, 4, 38
 _MOUNT_SETATTR, _AT_RECURSIVE, _AT_FDCWD = 442, 0x8000, -100
 _DETACH = 2
+NODE_RESERVES_MB, NODE_THREADS = 512, 16
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -128,17 +129,20 @@ def give_up_rights(*, isolated: bool) -> None:
         seccomp.forbid(LIBC)
 
 
-def limit(limits: dict[str, Any], *, isolated: bool) -> None:
+def limit(limits: dict[str, Any], *, isolated: bool, node: bool) -> None:
+    """Node reserves far more address space than it uses, and has threads from the start: it is held by what it may
+    write, and has room for them."""
     megabyte = 1 << 20
+    memory = limits["memory_mb"] * megabyte
     wanted = {
-        resource.RLIMIT_AS: limits["memory_mb"] * megabyte,
+        resource.RLIMIT_DATA if node else resource.RLIMIT_AS: memory + (NODE_RESERVES_MB * megabyte if node else 0),
         resource.RLIMIT_CPU: limits["cpu_s"],
         resource.RLIMIT_FSIZE: limits["file_mb"] * megabyte,
         resource.RLIMIT_NOFILE: limits["open_files"],
         resource.RLIMIT_CORE: 0,
     }
     if isolated:  # outside a user namespace, the number counts all that this user runs
-        wanted[resource.RLIMIT_NPROC] = limits["processes"]
+        wanted[resource.RLIMIT_NPROC] = limits["processes"] + (NODE_THREADS if node else 0)
     for which, most in wanted.items():
         _, hard = resource.getrlimit(which)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from agents.sandbox import seccomp
 from agents.sandbox.base import Call, Failure, Isolation, Limits, Outcome
 from agents.sandbox.egress import Reach
+from agents.sandbox.node import Node
 from agents.sandbox.process import Guest, NotStarted, Setup
 from agents.sandbox.requirements import INSTALL_S, Environments, NotInstallable
 
@@ -32,13 +33,14 @@ def nowhere(host: str, port: int) -> Sequence[str]:
 @dataclass(frozen=True)
 class Policy:
     """`folder`: where installed packages and empty roots are kept. `pool`: how many guests of a kind wait for a call.
-    `reach`: where a tool that was granted the network may go."""
+    `reach`: where a tool that was granted the network may go. `node`: the program for TypeScript tools."""
 
     folder: Path
     limits: Limits = field(default_factory=Limits)
     pool: int = 2
     allow_unisolated: bool = False
     reach: Reach = nowhere
+    node: str = ""
 
 
 class LocalSandbox:
@@ -47,6 +49,7 @@ class LocalSandbox:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._environments = Environments(policy.folder / "packages")
+        self._node = Node(policy.node)
         self._waiting: OrderedDict[Setup, deque[Guest]] = OrderedDict()
         self._lock = threading.Lock()
         self._filling: set[Setup] = set()
@@ -58,10 +61,11 @@ class LocalSandbox:
         if not isolation.isolated and not self._policy.allow_unisolated:
             return _failed("unavailable", f"this server cannot run custom tools safely: {isolation.problem}")
         try:
+            node = self._node.program() if call.language == "typescript" else ""
             site = self._installed(call, abandoned)
             if not isolation.isolated:
-                return self._unisolated(call, site, abandoned)
-            setup = self._setup(site, network=call.network)
+                return self._unisolated(call, replace(self._setup(site), node=node), abandoned)
+            setup = replace(self._setup(site), network=call.network, node=node)
             guest = self._warm(setup) or self._started(setup)
         except NotInstallable as error:
             return _failed("requirements", str(error))
@@ -115,19 +119,19 @@ class LocalSandbox:
             return ""
         return str(self._environments.wait(call.requirements, call.wall_s or self._policy.limits.wall_s, abandoned))
 
-    def _setup(self, site: str = "", *, network: bool = False) -> Setup:
+    def _setup(self, site: str = "") -> Setup:
         root = self._policy.folder / "root"
         root.mkdir(parents=True, exist_ok=True)
-        return Setup(self._policy.limits, str(root), True, site, network)
+        return Setup(self._policy.limits, str(root), True, site)
 
     def _started(self, setup: Setup) -> Guest:
         guest = Guest(setup, self._policy.reach)
         guest.ready()
         return guest
 
-    def _unisolated(self, call: Call, site: str, abandoned: Callable[[], bool]) -> Outcome:
+    def _unisolated(self, call: Call, setup: Setup, abandoned: Callable[[], bool]) -> Outcome:
         with TemporaryDirectory(prefix="tool-") as scratch:
-            guest = self._started(replace(self._setup(site), isolated=False, root=scratch))
+            guest = self._started(replace(setup, isolated=False, root=scratch))
             try:
                 return guest.ask(call, abandoned)
             finally:

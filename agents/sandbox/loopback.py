@@ -20,4 +20,4 @@ def hand_over(link_fd: int) -> None:
 
 def variables() -> dict[str, str]:
     names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-    return dict.fromkeys(names, f"http://127.0.0.1:{PORT}")
+    return {**dict.fromkeys(names, f"http://127.0.0.1:{PORT}"), "NODE_USE_ENV_PROXY": "1"}

@@ -33,18 +33,21 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Setup:
-    """How guests are confined. `root`: an empty folder of the server's, or the working folder of an unisolated one."""
+    """How guests are confined. `root`: an empty folder of the server's, or the working folder of an unisolated one.
+    `node`: the program that a TypeScript tool runs in; empty: it is Python."""
 
     limits: Limits
     root: str
     isolated: bool = True
     site: str = ""
     network: bool = False
+    node: str = ""
 
     def to_json(self, descriptors: Mapping[str, int]) -> bytes:
         python = os.path.realpath(sys.base_prefix)
         folders = {python: python} | ({self.site: PACKAGES} if self.site else {})
         folders |= {CERTIFICATES: CERTIFICATES} if self.network else {}
+        folders |= {os.path.dirname(self.node): os.path.dirname(self.node)} if self.node else {}
         site = PACKAGES if self.site and self.isolated else self.site
         own = {"folders": folders, "site": site, "project": PROJECT, **descriptors}
         return json.dumps({**asdict(self), **own}).encode() + b"\n"
@@ -96,8 +99,9 @@ class Guest:
             self._egress = Egress(socket.socket(fileno=passed[0]), self._reach)
 
     def ask(self, call: Call, abandoned: Callable[[], bool] = bool) -> Outcome:
-        own = {"source": call.source, "function": call.function, "args": dict(call.args), "state": call.state}
-        self._write(self._request, json.dumps({**own, "variables": dict(call.variables)}).encode())
+        own = {name: getattr(call, name) for name in ("source", "function", "state", "order")}
+        asked = {**own, "args": dict(call.args), "variables": dict(call.variables)}
+        self._write(self._request, json.dumps(asked).encode())
         self._close_request()
         reader = _Reader(self, call.wall_s or self.setup.limits.wall_s, abandoned)
         said = reader.line()

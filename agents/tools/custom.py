@@ -13,7 +13,7 @@ from agents.sandbox.configured import sandbox
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
 from agents.tools.packages import wanted_by
-from agents.tools.source_runs import printed, told
+from agents.tools.source_runs import language_of, printed, told
 from agents.tools.variables import variables_of
 from core.db import release_connection
 
@@ -22,13 +22,13 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
     source = tool["source_code"]
     if not source:
         raise ToolError("this tool has no source code: its owner must give it some")
-    if tool["source_type"] not in (None, "python"):
-        raise ToolError(f"tools in {tool['source_type']} cannot be run on this server")
     state = _state(context) if "agent_state" in source else None
     call = Call(
         source=source,
-        function=tool["name"] if re.search(rf"^(async +)?def +{re.escape(tool['name'])}\b", source, re.M) else None,
+        function=_function(tool["name"], source),
         args=args,
+        language=language_of(tool["source_type"], tool["npm_requirements"]),
+        order=tuple((tool["json_schema"].get("parameters") or {}).get("properties") or ()),
         variables=_variables(context, tool),
         requirements=wanted_by(tool["pip_requirements"]),
         state=state,
@@ -55,6 +55,11 @@ def _state(context: ToolContext) -> dict[str, Any]:
     state.memory = states.memory_of(agent, memory.blocks_in(agent.pk, context.conversation_id))
     state.blocks = state.memory.blocks
     return state.model_dump(mode="json")
+
+
+def _function(name: str, source: str) -> str | None:
+    """The one that the tool is named after, where the source has it; else its last one."""
+    return name if re.search(rf"^(export +)?(async +)?(def|function) +{re.escape(name)}\b", source, re.M) else None
 
 
 def _variables(context: ToolContext, tool: ToolRow) -> dict[str, str]:

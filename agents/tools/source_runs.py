@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from threading import BoundedSemaphore
 
-from agents.sandbox.base import Call, Outcome
+from agents.sandbox.base import Call, Language, Outcome
 from agents.sandbox.configured import sandbox
 from agents.schemas.tools import PipRequirement, ToolRunFromSource
 from agents.tools.arguments import clean
@@ -20,12 +20,12 @@ _places = BoundedSemaphore(AT_ONCE)
 
 def run_source(data: ToolRunFromSource) -> Outcome:
     """Raises BadInput for what no sandbox here runs, LimitExceeded when enough of them run."""
-    if data.source_type not in (None, "python") or data.npm_requirements:
-        raise BadInput("Only Python tools can be run on this server: leave out source_type and npm_requirements.")
     call = Call(
         source=data.source_code,
         function=data.name,
         args=data.args,
+        language=language_of(data.source_type, data.npm_requirements),
+        order=tuple(data.args),
         variables=data.env_vars,
         requirements=requirements(data.pip_requirements or ()),
     )
@@ -36,6 +36,15 @@ def run_source(data: ToolRunFromSource) -> Outcome:
         return sandbox().run(call)
     finally:
         _places.release()
+
+
+def language_of(source_type: str | None, npm_requirements: object) -> Language:
+    """Raises BadInput."""
+    if source_type not in (None, "python", "typescript"):
+        raise BadInput(f"Tools in {source_type[:40]} cannot be run on this server: write them in Python or TypeScript.")
+    if npm_requirements:
+        raise BadInput("Packages of npm cannot be installed on this server: leave out npm_requirements.")
+    return "typescript" if source_type == "typescript" else "python"
 
 
 def requirements(wanted: Sequence[PipRequirement]) -> tuple[str, ...]:

@@ -101,6 +101,7 @@ class Env(BaseSettings):
     sandbox_allow_unisolated: bool = Field(default=False, description="Run tools where nothing can wall them in.")
     sandbox_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     sandbox_memory_mb: int = Field(default=512, ge=64)
+    sandbox_node: str = Field(default="", description="Node 22.13 or newer, for TypeScript tools; empty: looked for.")
     sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
 
     mcp_disable_stdio: bool = Field(default=True, description="MCP servers that are commands on this machine: refused.")

@@ -151,6 +151,7 @@ SANDBOX_BACKEND = ENV.sandbox_backend
 SANDBOX_ALLOW_UNISOLATED = ENV.sandbox_allow_unisolated
 SANDBOX_TIMEOUT_S = ENV.sandbox_timeout_s
 SANDBOX_MEMORY_MB = ENV.sandbox_memory_mb
+SANDBOX_NODE = ENV.sandbox_node
 SANDBOX_POOL = ENV.sandbox_pool
 MCP_DISABLE_STDIO = ENV.mcp_disable_stdio
 MCP_ALLOWED_HOSTS = [host.strip() for host in ENV.mcp_allowed_hosts.split(",") if host.strip()]

@@ -94,13 +94,19 @@ def test_a_custom_tool_reads_and_changes_the_agents_memory(tenant: Tenant) -> No
     assert block(conversation) == "Name: ? Ada"
 
 
+def test_a_typescript_tool_runs_in_a_turn(tenant: Tenant) -> None:
+    source = "export function add(a: number, b: number): number { return a - b; }"
+    conversation = with_tool(tenant, "add", source, a=INTEGER, b=INTEGER, more={"source_type": "typescript"})
+    assert returned(turn(tenant, conversation, '[[tool add {"b": 2, "a": 44} then say Done]]'))["content"] == "42"
+
+
 @pytest.mark.parametrize(
     ("source", "more", "said"),
     [
         ("def add(a):\n    return 1 / a\n", {}, "ZeroDivisionError: division by zero"),
         ("def add(a):\n    return 'x' * 100\n", {"return_char_limit": 10}, "xxxxxxxxxx… [the result has 100"),
         (None, {}, "has no source code"),
-        ("function add() {}", {"source_type": "typescript"}, "cannot be run on this server"),
+        ("sub add()", {"source_type": "perl"}, "cannot be run on this server"),
     ],
     ids=["it raises", "it says too much", "no source", "another language"],
 )
