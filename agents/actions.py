@@ -13,11 +13,12 @@ from accounts.access import Caller
 from agents import access, memory
 from agents.columns import changed_columns, new_columns, unique
 from agents.memory import Actor, NewBlock
-from agents.models import Agent, AgentBlock, AgentTool, Block, RevisionActor, Tool
+from agents.models import Agent, AgentBlock, AgentTool, AgentVariable, Block, RevisionActor, Tool
 from agents.schemas.agents import CreateAgent, UpdateAgent
 from agents.schemas.blocks import CreateBlock
 from agents.threads import threads
 from agents.tools.registry import default_tool_names
+from agents.tools.variables import set_variables
 from core.errors import Conflict, NotFound
 from core.time import now
 
@@ -33,6 +34,7 @@ class AgentParts:
     blocks: Sequence[Block] | None = None
     tools: Sequence[Tool] | None = None
     message_ids: Sequence[str] | None = None
+    variables: Sequence[AgentVariable] = ()
 
 
 @transaction.atomic
@@ -52,10 +54,12 @@ def create_agent(caller: Caller, data: CreateAgent) -> AgentParts:
     _check_labels(blocks)
     AgentBlock.objects.bulk_create([AgentBlock(agent=agent, block=block, label=block.label) for block in blocks])
     AgentTool.objects.bulk_create([AgentTool(agent=agent, tool=tool) for tool in tools])
+    secrets = data.variables()
+    variables = set_variables(caller, agent, secrets) if secrets else ()
     initial = data.initial_message_sequence
     first = None if initial is None else [message.model_dump() for message in initial]
     message_ids = threads().open_default(agent, blocks, first, caller)
-    return AgentParts(agent, blocks, tools, message_ids)
+    return AgentParts(agent, blocks, tools, message_ids, variables)
 
 
 @transaction.atomic
@@ -69,6 +73,8 @@ def update_agent(caller: Caller, agent_id: str, data: UpdateAgent) -> Agent:
         set_tools(agent, access.get_tools(caller, data.tool_ids))
     if data.block_ids is not None:
         set_blocks(agent, access.get_blocks(caller, data.block_ids))
+    if (secrets := data.variables()) is not None:
+        set_variables(caller, agent, secrets)
     save_changes(agent, changes, caller)
     if data.message_ids is not None:
         threads().set_message_ids(agent, data.message_ids)

@@ -12,8 +12,10 @@ from django.db import models
 from pgvector.django import VectorField
 
 from agents.mcp import models as _mcp_models  # noqa: F401 - Django looks for tables here
+from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel, TimeStamped
+from core.secrets import Secret
 
 DEFAULT_BLOCK_LIMIT = 100_000
 DEFAULT_RETURN_CHAR_LIMIT = 50_000
@@ -251,6 +253,23 @@ class AgentTool(models.Model):
 
     def __str__(self) -> str:
         return str(self.tool)
+
+
+class AgentVariable(TimeStamped, Audited):
+    """A secret that an agent's tools find among their environment variables."""
+
+    id = PrefixedIdField(prefix="agent-env", primary_key=True)
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="variables", db_index=False)
+    key = models.CharField(max_length=200)
+    value: models.Field[str | Secret, Secret] = EncryptedTextField()
+    description = models.TextField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["key"]
+        constraints = [models.UniqueConstraint(fields=["agent", "key"], name="one_variable_per_name")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Archive(OrganizationModel, Audited):

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.actions import AgentParts
-from agents.models import Agent, AgentBlock, AgentTool, Block, Tool
+from agents.models import Agent, AgentBlock, AgentTool, AgentVariable, Block, Tool
 from agents.schemas.agents import AgentState, CompactionSettings, Memory
 from agents.schemas.blocks import block_out
 from agents.schemas.model_settings import complete
 from agents.schemas.models import Reach, embedding_config, llm_config
 from agents.schemas.tools import tool_out
 from agents.threads import threads
+from agents.tools.variables import load_variables, variable_out
 from core.errors import AppError
 from providers.catalog import ModelInfo, describe, preset_of
 from providers.clients.base import Credential
@@ -22,7 +23,7 @@ from providers.entries import Asker
 from providers.resolve import resolve
 from providers.rules import usable
 
-EVERYTHING = frozenset({"blocks", "tools", "tags", "pending_approval"})
+EVERYTHING = frozenset({"blocks", "tools", "tags", "pending_approval", "secrets"})
 
 
 @dataclass(slots=True)
@@ -32,12 +33,13 @@ class _Beside:
     message_ids: dict[str, list[str]] = field(default_factory=dict)
     blocks: dict[str, list[Block]] = field(default_factory=lambda: defaultdict(list))
     tools: dict[str, list[Tool]] = field(default_factory=lambda: defaultdict(list))
+    variables: dict[str, list[AgentVariable]] = field(default_factory=lambda: defaultdict(list))
     approvals: dict[str, dict[str, Any]] = field(default_factory=dict)
     tags: bool = False
 
 
 def states_of(agents: Sequence[Agent], include: Set[str] = frozenset()) -> list[AgentState]:
-    """At most four queries, however many agents. `include`: blocks, tools, tags, pending_approval."""
+    """At most six queries, however many agents. `include`: see EVERYTHING; secrets come without their values."""
     ids = [agent.pk for agent in agents]
     if not ids:
         return []
@@ -46,6 +48,9 @@ def states_of(agents: Sequence[Agent], include: Set[str] = frozenset()) -> list[
         _load_blocks(beside, ids)
     if "tools" in include:
         _load_tools(beside, ids)
+    if "secrets" in include:
+        for row in load_variables(ids):
+            beside.variables[row.agent_id].append(row)
     if "pending_approval" in include:
         beside.approvals = threads().pending_approvals(ids)
     reached: dict[tuple[str, str], Reach] = {}
@@ -62,6 +67,7 @@ def new_state(made: AgentParts) -> AgentState:
     beside = _Beside(tags=True, message_ids={agent.pk: list(made.message_ids or ())})
     beside.blocks[agent.pk] = list(made.blocks or ())
     beside.tools[agent.pk] = list(made.tools or ())
+    beside.variables[agent.pk] = list(made.variables)
     return _state(agent, beside, {})
 
 
@@ -123,6 +129,7 @@ def _state(agent: Agent, beside: _Beside, reached: dict[tuple[str, str], Reach])
 
     model = at(agent.model)
     blocks = [block_out(block) for block in beside.blocks.get(agent.pk, ())]
+    variables = [variable_out(row) for row in beside.variables.get(agent.pk, ())]
     config = llm_config(model, agent.model_settings, agent.context_window_limit)
     if agent.response_format is not None:
         config.response_format = agent.response_format
@@ -150,6 +157,8 @@ def _state(agent: Agent, beside: _Beside, reached: dict[tuple[str, str], Reach])
         blocks=blocks,
         tools=[tool_out(tool) for tool in beside.tools.get(agent.pk, ())],
         tags=agent.tags if beside.tags else [],
+        tool_exec_environment_variables=variables,
+        secrets=variables,
         project_id=agent.project_id,
         pending_approval=beside.approvals.get(agent.pk),
         message_buffer_autoclear=agent.message_buffer_autoclear,

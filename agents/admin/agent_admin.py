@@ -15,6 +15,7 @@ from agents import actions, memory
 from agents.admin.agent_forms import AgentForm, NewAgentForm
 from agents.admin.spend import spend_of_agent
 from agents.models import Agent, AgentBlock, RevisionActor, Tool
+from agents.tools.variables import load_variables
 from console.action_form import ActionAdmin, caller_of
 from console.display import badge, span, when
 from console.pages import Tab, TabbedAdmin
@@ -142,9 +143,11 @@ class AgentAdmin(ActionAdmin, TabbedAdmin):
             return redirect("admin:agents_agent_tools", agent.pk)
         attached = list(agent.agenttool_set.select_related("tool").defer("tool__source_code").order_by("tool__name"))
         have = {row.tool_id for row in attached}
+        variables = list(load_variables([agent.pk]))
         offered = Tool.objects.filter(organization_id=agent.organization_id) | Tool.objects.filter(organization=None)
         names = offered.order_by("name").values_list("pk", "name", "tool_type")
-        return {"attached": attached, "offered": [row for row in names[:500] if row[0] not in have]}
+        offer = [row for row in names[:500] if row[0] not in have]
+        return {"attached": attached, "offered": offer, "variables": variables}
 
     def conversations_tab(self, request: HttpRequest, agent: Agent) -> dict[str, Any]:
         rows = agent.conversations.order_by("-last_message_at", "-created_at")

@@ -15,6 +15,7 @@ from agents.schemas.model_settings import ModelSettings, ResponseFormat
 from agents.schemas.models import EmbeddingConfig, LLMConfig
 from agents.schemas.tool_rules import ToolRule
 from agents.schemas.tools import ToolOut
+from agents.schemas.variables import VariableOut, Variables
 from core.pagination import Cursor, Order
 
 Include = Literal[
@@ -115,21 +116,26 @@ class _AgentFields(Wire):
     max_tokens: PositiveInt | None = None
     parallel_tool_calls: bool | None = None
     reasoning: bool | None = None
+    secrets: Variables | None = None
+    tool_exec_environment_variables: Variables | None = None
     # Parts of the contract that this version has no place for; a value in them is refused, not dropped.
-    secrets: dict[str, str] | None = None
-    tool_exec_environment_variables: dict[str, str] | None = None
     folder_ids: list[str] | None = None
     source_ids: list[str] | None = None
     identity_ids: list[str] | None = None
 
-    @field_validator(
-        "secrets", "tool_exec_environment_variables", "folder_ids", "source_ids", "identity_ids", mode="after"
-    )
+    @field_validator("folder_ids", "source_ids", "identity_ids", mode="after")
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
         if value:
             raise ValueError("not supported in this version: leave it out")
         return value
+
+    def variables(self) -> dict[str, str] | None:
+        """By name, in clear text; None: not sent."""
+        if self.secrets is None and self.tool_exec_environment_variables is None:
+            return None
+        both = {**(self.tool_exec_environment_variables or {}), **(self.secrets or {})}
+        return {name: value.get_secret_value() for name, value in both.items()}
 
 
 class CreateAgent(_AgentFields):
@@ -189,8 +195,8 @@ class AgentState(Wire):
     tools: list[ToolOut] = Field(default_factory=list)
     sources: list[dict[str, Any]] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
-    tool_exec_environment_variables: list[dict[str, Any]] = Field(default_factory=list)
-    secrets: list[dict[str, Any]] = Field(default_factory=list)
+    tool_exec_environment_variables: list[VariableOut] = Field(default_factory=list)
+    secrets: list[VariableOut] = Field(default_factory=list)
     project_id: str | None = None
     template_id: str | None = None
     base_template_id: str | None = None
@@ -220,7 +226,7 @@ class Including(Wire):
 
     def wanted(self) -> frozenset[str]:
         named = [name.removeprefix("agent.") for name in self.include or ()]
-        old = {"memory": "blocks"}
+        old = {"memory": "blocks", "tool_exec_environment_variables": "secrets"}
         return frozenset(named + [old.get(name, name) for name in self.include_relationships or ()])
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # Deadlock, serialization failure, lock timeout: the same request may work a moment later.
 _TRY_AGAIN = frozenset({"40001", "40P01", "55P03"})
-_SECRET_WORDS = ("secret", "key", "token", "password", "credential")
+_SECRET_WORDS = ("secret", "key", "token", "password", "credential", "environment")
 _SHOWN_CHARACTERS = 60
 _EXAMPLE = "123e4567-e89b-42d3-8456-426614174000"
 

@@ -203,9 +203,9 @@ def test_two_blocks_of_one_label_are_refused_and_nothing_is_left(api: Api) -> No
 
 
 def test_what_this_version_cannot_keep_is_refused_not_dropped(api: Api) -> None:
-    answer = api.post("/agents/", {"model": "scripted/demo", "secrets": {"KEY": "hidden-value"}})
+    answer = api.post("/agents/", {"model": "scripted/demo", "folder_ids": ["hidden-value"]})
     assert answer.status == 422
-    assert answer.detail.startswith("secrets: ")
+    assert answer.detail.startswith("folder_ids: ")
     assert "hidden-value" not in answer.detail
     assert api.post("/agents/", {"model": "scripted/demo", "secrets": {}, "identity_ids": []}).status == 200
 
