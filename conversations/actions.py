@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -18,9 +18,10 @@ from accounts.access import Caller
 from agents.events import Event, MessageAdded
 from agents.models import Agent
 from budgets.models import Stop
-from conversations import answers, approvals, callbacks, doorbell, gates, images, queue, unfinished
+from conversations import answers, approvals, callbacks, doorbell, gates, images, queue, steering, unfinished
 from conversations.events import encode
 from conversations.gates import Passed
+from conversations.inputs import WhenBusy
 from conversations.models import ACTIVE, Conversation, Message, Run, RunStatus, StepStatus
 from conversations.retelling import ended_event
 from conversations.rows import Row
@@ -48,7 +49,7 @@ RETURNING run.*, live.status AS was
 class Send:
     """What is sent. `rows`: the messages as they will be stored; `options`: the rest of the request.
 
-    `may_wait`: where a turn runs, this one is to begin when it ends, instead of being refused.
+    `when_busy`: what becomes of it where a turn runs; see `conversations.queue` and `conversations.steering`.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -60,23 +61,38 @@ class Send:
     request_id: str = ""
     billing: dict[str, str] = field(default_factory=dict)
     callback_url: str | None = None
-    may_wait: bool = False
+    when_busy: WhenBusy = "reject"
+
+    @property
+    def may_wait(self) -> bool:
+        return self.when_busy != "reject"
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`fresh` False: the same request was sent before, and this is its run."""
+    """`fresh` False: the same request was sent before, and this is its run.
+
+    `own`: of what was sent into a running turn, which `run` is then: the run that it becomes if that ends without it.
+    """
 
     run: Run
     fresh: bool
     passed: Passed = field(default_factory=Passed)
+    own: Run | None = None
 
 
 def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started:
-    """Queue a turn. Raises Conflict where one runs already or an approval is awaited, BadInput for what cannot be.
+    """Queue a turn, or have the one that runs take it in.
 
-    Raises Stopped, BudgetExceeded and RateLimitExceeded, and then makes no run.
+    Raises Conflict where one runs already or an approval is awaited, BadInput for what cannot be. Raises Stopped,
+    BudgetExceeded and RateLimitExceeded, and then makes no run.
     """
+    started = _start(caller, conversation, send)
+    answering = steering.answering(started.run)
+    return started if answering.pk == started.run.pk else replace(started, run=answering, own=started.run)
+
+
+def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
     agent = conversation.agent
     project_id = caller.project_id or agent.project_id
     identity_id = next((row["sender_id"] for row in send.rows if row.get("sender_id")), "")
@@ -106,6 +122,7 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
         billing=send.billing,
         callback_url=callbacks.checked(send.callback_url),
         callback_due_at=now() if send.callback_url else None,
+        steers=send.when_busy == "steer",
         api_key_id=caller.api_key_id,
         user_id=caller.user_id,
         identity_id=identity_id,
@@ -126,8 +143,9 @@ def _insert(run: Run, send: Send, passed: Passed) -> Started | None:
     """
     try:
         with transaction.atomic():
-            gates.check_parallel(run, passed)
             run.waits_turn = _waits(run, send)
+            if not (run.waits_turn and run.steers):
+                gates.check_parallel(run, passed)
             run.save(force_insert=True)
             if run.waits_turn:
                 queue.note_waiting(run.conversation)
@@ -173,7 +191,8 @@ def _busy(conversation: Conversation) -> Conflict:
 def cancel_run(run: Run, why: str = approvals.CANCELLED) -> bool:
     """End the run now, whoever works on it; False where it had ended already. What it committed stays.
 
-    `why`: what the model reads of the calls that waited for approval.
+    What was sent into its turn and waits to be taken in is cancelled with it. `why`: what the model reads of the calls
+    that waited for approval.
     """
     with transaction.atomic():
         cancelled = next(iter(Run.objects.raw(_CANCEL, [run.pk[-36:]])), None)
@@ -191,6 +210,9 @@ def cancel_run(run: Run, why: str = approvals.CANCELLED) -> bool:
         append(cancelled.pk, cancelled.fence, Batch(events, f"{cancelled.fence}.cancelled", ENDED))
     except redis.RedisError as error:
         log.warning("%s: its followers were not told that it was cancelled: %s", run.pk, error)
+    if not cancelled.waits_turn:
+        for other in steering.waiting_in(cancelled.conversation_id):
+            cancel_run(other)
     queue.begin_next(cancelled.conversation_id)
     return True
 

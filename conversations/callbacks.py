@@ -80,6 +80,7 @@ def _take(at: datetime) -> Run | None:
     busy = [organization_id for organization_id, count in holding.items() if count >= MOST_OF_ONE]
     free = Q(callback_held_until=None) | Q(callback_held_until__lte=at)
     due = Run.objects.filter(free, callback_due_at__lte=at).exclude(status__in=ACTIVE)
+    due = due.exclude(folded_into__status__in=ACTIVE)  # what took it in is not done with it
     due = due.exclude(organization_id__in=busy).select_related("conversation")
     run = due.select_for_update(skip_locked=True, of=("self",)).order_by("callback_due_at").first()
     if run is not None:
@@ -104,7 +105,7 @@ def _send(run: Run, at: datetime) -> bool:
 
 
 def _post(run: Run) -> int:
-    body, secret = body_of(run), secret_of(run.organization_id)
+    body, secret = body_of(run.folded_into or run), secret_of(run.organization_id)
     headers = outbound.signed_headers(secret, delivery_id(run), body)
     release_connection()
     return outbound.post(run.callback_url or "", body, headers, policy())

@@ -23,7 +23,7 @@ from accounts.access import Caller
 from accounts.models import Scope
 from accounts.websocket import SUBPROTOCOL, Credentials, caller_of, credentials_of
 from conversations import access, actions, ws_frames
-from conversations.actions import Send
+from conversations.actions import Send, Started
 from conversations.following import ended_event, follow_run
 from conversations.inputs import fingerprint, options_of, otids_key, rows_of
 from conversations.models import ACTIVE, TERMINAL, Conversation, Run, RunStatus
@@ -274,12 +274,17 @@ class ConversationConsumer(AsyncWebsocketConsumer):
             await self._put(ws_frames.encode(ws_frames.error_frame(error, frame_id or given)))
 
     async def _send(self, command: SendCommand) -> None:
-        run, fresh = await _in_thread(self._start, command)
-        accepted = Accepted(id=command.id, command="send", run_id=run.pk, fresh=fresh)
+        started = await _in_thread(self._start, command)
+        run, own = started.run, started.own
+        accepted = Accepted(id=command.id, command="send", run_id=run.pk, fresh=started.fresh)
+        accepted.own_run_id = own.pk if own else None
         await self._put(ws_frames.encode(accepted))
-        await self._start_following(run, 0, command.stream_tokens)
+        if own is None or run.pk not in self._followed:
+            await self._start_following(run, 0, command.stream_tokens)
+        if own is not None:
+            await self._start_following(own, 0, command.stream_tokens)
 
-    def _start(self, command: SendCommand) -> tuple[Run, bool]:
+    def _start(self, command: SendCommand) -> Started:
         body = command.body()
         key = command.idempotency_key
         send = Send(
@@ -289,10 +294,9 @@ class ConversationConsumer(AsyncWebsocketConsumer):
             run_type="send_conversation_message",
             idempotency_key=hashlib.sha256(key.encode()).hexdigest() if key else otids_key(body),
             request_hash=fingerprint(body),
-            may_wait=body.when_busy == "queue",
+            when_busy=body.when_busy,
         )
-        started = actions.start_run(self._allowed(Scope.WRITE), self._conversation(), send)
-        return started.run, started.fresh
+        return actions.start_run(self._allowed(Scope.WRITE), self._conversation(), send)
 
     async def _follow(self, command: FollowCommand) -> None:
         run = await _in_thread(self._run, command.run_id, Scope.READ)

@@ -69,6 +69,7 @@ def check_parallel(run: Run, passed: Passed) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{limit.pk} {target}"])
         column = _COLUMNS[Scope(limit.scope)]
         active = Run.objects.filter(organization_id=run.organization_id, status__in=ACTIVE)
+        active = active.exclude(waits_turn=True, steers=True)  # they are a part of another
         if active.filter(**{column: facts.of(limit.scope)}).count() >= limit.amount:
             raise limits.exceeded(limit, target, "Wait for one of its runs to end, or cancel one.", RETRY_PARALLEL_S)
 

@@ -14,6 +14,8 @@ from conversations.schemas.base import MessageType
 from core.errors import BadInput
 from core.ids import new_id
 
+WhenBusy = Literal["reject", "queue", "steer"]
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
@@ -158,8 +160,9 @@ class SendBody(_Body):
     use_assistant_message: bool = True
     assistant_message_tool_name: str = "send_message"
     assistant_message_tool_kwarg: str = "message"
-    when_busy: Literal["reject", "queue"] = Field(
-        default="reject", description="Where a turn runs: 409, or a run that begins when those before it have ended"
+    when_busy: WhenBusy = Field(
+        default="reject",
+        description="Where a turn runs: 409, a run that begins when those before it have ended, or a part of that turn",
     )
 
     @model_validator(mode="before")

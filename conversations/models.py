@@ -155,6 +155,8 @@ class Run(OrganizationModel):
 
     The run is its own outbox: `callback_due_at` is set from the start where somebody wants to be told of its end, and
     emptied when that is settled; `callback_held_until` says that somebody is at it. See `conversations.callbacks`.
+
+    `steers`: meant for the turn that runs; `folded_into`: the turn that took it in. See `conversations.steering`.
     """
 
     id = PrefixedIdField(prefix="run", primary_key=True)
@@ -165,6 +167,10 @@ class Run(OrganizationModel):
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="runs", db_index=False)
     status = models.CharField(max_length=20, choices=RunStatus.choices, default=RunStatus.QUEUED)
     waits_turn = models.BooleanField(default=False, db_default=False, help_text="Begins when the turn before it ends.")
+    steers = models.BooleanField(default=False, db_default=False, editable=False)
+    folded_into = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+", db_index=False
+    )
     stop_reason = models.CharField(max_length=50, null=True, blank=True)
     input = models.JSONField(default=list)
     options = models.JSONField(default=dict)
@@ -225,6 +231,7 @@ class Run(OrganizationModel):
                 condition=Q(status="queued", waits_turn=True),
                 name="runs_waiting_their_turn",
             ),
+            models.Index(fields=["folded_into"], condition=Q(folded_into__isnull=False), name="runs_folded"),
             models.Index(fields=["callback_due_at"], condition=Q(callback_due_at__isnull=False), name="callbacks_due"),
             models.Index(
                 fields=["callback_held_until"], condition=Q(callback_held_until__isnull=False), name="callbacks_held"

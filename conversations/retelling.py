@@ -47,7 +47,7 @@ def ended_event(run: Run) -> RunEnded:
     """The last event of a run, made from its row."""
     return RunEnded.model_construct(
         status=run.status,
-        stop_reason=run.stop_reason or "",
+        stop_reason=run.stop_reason or ("folded" if run.folded_into_id else ""),
         usage=statistics(Usage(**run.usage)),
         step_count=run.step_count,
         context_tokens=0,

@@ -18,7 +18,7 @@ from agents.loop import Answer
 from agents.model_calls import Abandoned, ModelCall, Outcome
 from agents.tools import execute
 from agents.tools.execute import Planned
-from conversations import approvals, compacting, doorbell, failures, lease, loops, outside, queue, turn
+from conversations import approvals, compacting, doorbell, failures, lease, loops, outside, queue, steering, turn
 from conversations import history as histories
 from conversations.approvals import Resumed
 from conversations.batch_models import BATCH_RUN
@@ -81,6 +81,9 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
     work = turn.load(run)
     if approvals.resumes(work):
         return _resume(work, writer, approvals.resume(work, left, _abandoned(held, writer)))
+    if not left and steering.takes_in(work) and (rows := steering.fold(work)):
+        publish(writer, *(MessageAdded(message=row) for row in rows))
+        work = turn.load(run)
     if left:
         opened = outside.reopen(work, left)
         committed, outcome = _close(work, opened, held, writer), opened.outcome

@@ -253,9 +253,9 @@ class Answered:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-async def drain(run: Run) -> Answered:
+async def drain(run: Run, view: View | None = None) -> Answered:
     """Follow the run to its end: the stream, drained."""
-    framing = Framing(run_id=run.pk, view=view_of(run.options))
+    framing = Framing(run_id=run.pk, view=view or view_of(run.options))
     found: list[Wire] = []
     tokens = Tokens(turns=[] if run.options.get("return_token_ids") else None)
     async for seen in follow_run(run.pk):

@@ -112,13 +112,17 @@ class Hello(BaseModel):
 
 
 class Accepted(BaseModel):
-    """The command was carried out. `fresh` False: this send was known already, and this is its run."""
+    """The command was carried out. `fresh` False: this send was known already, and this is its run.
+
+    `own_run_id`: of what was sent into the turn `run_id`: the run that it becomes if that ends without it.
+    """
 
     type: Literal["accepted"] = "accepted"
     id: str | None
     command: Literal["send", "follow", "cancel"]
     run_id: str
     fresh: bool = True
+    own_run_id: str | None = None
 
 
 class EventFrame(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,8 @@ from agents.api.answers import JSON, answer, answer_plain
 from agents.schemas.agents import AgentState
 from agents.schemas.base import AgentId
 from agents.states import state_of
-from conversations import access, actions, sse
-from conversations.actions import Send
+from conversations import access, actions, sse, steering
+from conversations.actions import Send, Started
 from conversations.compacting import compact_conversation
 from conversations.inputs import (
     AsyncBody,
@@ -33,7 +34,7 @@ from conversations.inputs import (
 )
 from conversations.models import ACTIVE, Conversation, Run
 from conversations.schemas.base import ConversationRef
-from conversations.schemas.runs import RunId, run_wire
+from conversations.schemas.runs import RunId
 from conversations.schemas.sending import CompactionResponse, LettaResponse
 from conversations.sse import Framing
 from conversations.threads import recompile_conversation
@@ -91,7 +92,8 @@ def create_message_async(request: ApiRequest, agent_id: Path[AgentId], data: Asy
     """Send, and answer at once with the run."""
     send = send_of(request, data, background=True, run_type="send_message_async")
     conversation = access.conversation_ref(request.caller, "default", agent_id)
-    return answer_plain(run_wire(actions.start_run(request.caller, conversation, send).run))
+    started = actions.start_run(request.caller, conversation, send)
+    return answer_plain(steering.run_wire(started.run, started.own))
 
 
 @agents_router.post("/{agent_id}/messages/cancel", response=dict[str, str])
@@ -160,7 +162,7 @@ def recompile(
 @runs_router.post("/{run_id}/stream", response=LettaResponse)
 def resume_run(request: ApiRequest, run_id: Path[RunId], data: ResumeBody | None = None) -> HttpResponse:
     """Follow a background run behind the frame `starting_after`."""
-    return _resumed(access.get_run(request.caller, run_id), data or ResumeBody())
+    return _resumed(steering.answering(access.get_run(request.caller, run_id)), data or ResumeBody())
 
 
 def _sent(
@@ -168,20 +170,24 @@ def _sent(
 ) -> HttpResponse:
     send = send_of(request, data, background=data.background, run_type=run_type)
     started = actions.start_run(request.caller, conversation, send)
-    run, limits = started.run, started.passed.headers
+    limits = started.passed.headers
     if data.streaming:
-        return AwaitedResponse(partial(_stream, sse.framing_of(run, pings=data.include_pings), headers=limits))
-    return AwaitedResponse(partial(_drained, run, limits))
+        framing = sse.framing_of(started.own or started.run, pings=data.include_pings)
+        framing = replace(framing, run_id=started.run.pk)
+        return AwaitedResponse(partial(_stream, framing, headers=limits, own=started.own))
+    return AwaitedResponse(partial(_drained, started))
 
 
-async def _drained(run: Run, limits: dict[str, str]) -> HttpResponse:
-    answered = await sse.drain(run)
-    headers = limits | answered.headers
+async def _drained(started: Started) -> HttpResponse:
+    answered = await steering.drain(started.run, started.own)
+    headers = started.passed.headers | answered.headers
     return HttpResponse(orjson.dumps(answered.body), status=answered.status, content_type=JSON, headers=headers)
 
 
-async def _stream(framing: Framing, after: int = 0, headers: dict[str, str] | None = None) -> StreamingHttpResponse:
-    frames = sse.frames(framing, after)
+async def _stream(
+    framing: Framing, after: int = 0, headers: dict[str, str] | None = None, own: Run | None = None
+) -> StreamingHttpResponse:
+    frames = sse.frames(framing, after) if own is None else steering.frames(framing, own)
     headers = STREAM_HEADERS | (headers or {})
     return StreamingHttpResponse(frames, content_type="text/event-stream; charset=utf-8", headers=headers)
 
@@ -209,7 +215,7 @@ def send_of(request: ApiRequest, data: SendBody, *, background: bool, run_type: 
             if f"X-Billing-{header}" in headers
         },
         callback_url=getattr(data, "callback_url", None),
-        may_wait=data.when_busy == "queue",
+        when_busy=data.when_busy,
     )
 
 
@@ -224,7 +230,7 @@ def _run_to_resume(caller: Caller, conversation_id: str, data: ResumeBody) -> Ru
         run = runs.filter(status__in=ACTIVE).order_by("waits_turn", "-created_at").first()
     if run is None:
         raise BadInput("No active runs found for this conversation.")
-    return run
+    return steering.answering(run)
 
 
 def _resumed(run: Run, data: ResumeBody) -> HttpResponse:

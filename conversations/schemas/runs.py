@@ -156,6 +156,8 @@ def _ns_between(earlier: datetime, later: datetime | None) -> int | None:
 
 def _metadata(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {"run_type": run.run_type}
+    if run.folded_into_id:
+        found["folded_into"] = run.folded_into_id
     if run.error:
         found["error"] = {name: run.error.get(name) for name in ("type", "message", "detail")}
     return found

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("redis")
 
 
 def queued(tenant: Tenant, conversation: Conversation, text: str) -> Run:
-    made = Send(rows=rows_of(SendBody(input=text)), may_wait=True)
+    made = Send(rows=rows_of(SendBody(input=text)), when_busy="queue")
     return start_run(tenant.caller, fresh(conversation), made).run
 
 
@@ -96,7 +96,7 @@ def test_an_approval_comes_before_what_waits(tenant: Tenant) -> None:
     call: Any = request.tool_calls[0]
     given = {"type": "approval", "tool_call_id": call["id"], "approve": True}
     answer = SendBody.model_validate({"messages": [{"type": "approval", "approvals": [given]}]})
-    resumed = start_run(tenant.caller, fresh(conversation), Send(rows=rows_of(answer), may_wait=True)).run
+    resumed = start_run(tenant.caller, fresh(conversation), Send(rows=rows_of(answer), when_busy="queue")).run
     assert not resumed.waits_turn
     assert work(resumed).status == RunStatus.COMPLETED
     assert waiting(second) == [False]

@@ -23,7 +23,8 @@ from agents.actions import create_agent
 from agents.schemas.agents import CreateAgent
 from config.routing import websocket
 from conversations import consumers, runner
-from conversations.models import Conversation, Run
+from conversations.models import Conversation, Message, Run
+from conversations.ws_frames import Accepted
 from streams.follow import hub
 from streams.publish import stream_key
 from tests.support.api import Tenant
@@ -218,9 +219,36 @@ async def test_a_run_is_cancelled(tenant: Tenant, agent_id: str, named: bool) ->
         await socket.send(type="cancel", id="d")
         error = await socket.next("error")
     by_kind = {frame["type"]: frame for frame in frames}
-    assert by_kind["accepted"] == {"type": "accepted", "id": "c", "command": "cancel", "run_id": run_id, "fresh": True}
+    assert by_kind["accepted"] == Accepted(id="c", command="cancel", run_id=run_id).model_dump()
     assert (by_kind["ended"]["run_id"], by_kind["ended"]["status"]) == (run_id, "cancelled")
     assert (error["id"], error["code"]) == ("d", "conflict")
+
+
+@pytest.fixture
+def editor_id(tenant: Tenant) -> str:
+    """An agent that edits its memory."""
+    body = {"name": "E", "model": "scripted/demo", "memory_blocks": [{"label": "human", "value": "?"}]}
+    return create_agent(tenant.caller, CreateAgent.model_validate(body)).agent.pk
+
+
+async def test_what_is_sent_into_a_running_turn_is_answered_by_it(tenant: Tenant, editor_id: str, advance: Any) -> None:
+    turn = '[[tool memory_insert {"label": "human", "new_string": "one"} then say Done]]'
+    async with connected(f"/ws/agents/{editor_id}", bearer(tenant.key)) as socket:
+        await socket.send(type="send", input=turn, stream_tokens=False)
+        running = (await socket.next("accepted"))["run_id"]
+        await sync_to_async(runner.advance)(running)
+        await socket.send(type="send", id="s", input="[[say Minded]]", when_busy="steer")
+        accepted = await socket.next("accepted")
+        assert (accepted["run_id"], accepted["fresh"]) == (running, True)
+        await advance(running)
+        ended = {}
+        while len(ended) < 2:
+            frame = await socket.next("ended")
+            ended[frame["run_id"]] = frame["stop_reason"]
+    assert ended == {running: "end_turn", accepted["own_run_id"]: "folded"}
+    said = await Message.objects.filter(run_id=running, role="assistant").alast()
+    assert said is not None
+    assert said.text == "Minded"
 
 
 async def test_ping_is_answered(tenant: Tenant, agent_id: str) -> None:
