@@ -15,6 +15,7 @@ from agents.models import Agent, AgentTool, Tool, ToolType
 from agents.sandbox.requirements import NotInstallable, checked
 from agents.schemas.tools import PipRequirement, ToolCreate, ToolUpdate
 from agents.sources.derive import Written, function_schema
+from agents.tools.packages import install_soon
 from agents.tools.source_runs import requirements
 from core.errors import BadInput, Conflict, Invalid, NotFound, PermissionDenied
 
@@ -164,6 +165,8 @@ def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     note(caller.organization_id, caller.actor_id, deed)
     if not made:
         _tell_agents(tool, name)
+    if "pip_requirements" in columns:
+        install_soon(tool.pip_requirements)
     return tool
 
 
