@@ -203,15 +203,12 @@ def _groups(calls: Sequence[Planned]) -> list[list[Planned]]:
     """In order; neighbours whose tools allow it run at once."""
     groups: list[list[Planned]] = []
     for item in calls:
-        if groups and _parallel(item) and _parallel(groups[-1][-1]):
-            groups[-1].append(item)
+        last = groups[-1] if groups else []
+        if last and len(last) < AT_ONCE and all(one.row.get("enable_parallel_execution") for one in (last[-1], item)):
+            last.append(item)
         else:
             groups.append([item])
     return groups
-
-
-def _parallel(item: Planned) -> bool:
-    return bool(item.row.get("enable_parallel_execution"))
 
 
 def _run(group: Sequence[Planned], abandoned: Callable[[], bool]) -> Iterator[tuple[Planned, Result]]:
@@ -219,7 +216,7 @@ def _run(group: Sequence[Planned], abandoned: Callable[[], bool]) -> Iterator[tu
     if len(group) == 1:
         yield group[0], execute.call_external(group[0])
         return
-    pool = ThreadPoolExecutor(min(AT_ONCE, len(group)), thread_name_prefix="tool")
+    pool = ThreadPoolExecutor(len(group), thread_name_prefix="tool")
     running = {pool.submit(execute.call_external, item): item for item in group}
     try:
         while running and not abandoned():

@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "platform")]
 
 from tests.bench.measures import Bench, Figure  # noqa: E402
+from tests.bench.sandbox_bench import sandbox  # noqa: E402
 from tests.support.live import Live, get_json, wait_for  # noqa: E402
 from tests.support.parts import start_test_parts  # noqa: E402
 
-PARTS = ("ready", "messages", "streaming", "throughput", "reading", "flatness")
+PARTS = ("ready", "messages", "streaming", "throughput", "reading", "flatness", "sandbox")
 
 
 def main() -> None:
@@ -54,6 +55,8 @@ def _measure(part: str, live: Live, times: int) -> list[Figure]:
     bench = Bench(live.url, live.key, live.mock_url)
     if part == "ready":
         return [Figure("web ready", "s", _restart_web(live), 3, 16)]
+    if part == "sandbox":
+        return sandbox(times)
     if part == "throughput":
         return bench.throughput(times / 6)
     measured: list[Figure] = getattr(bench, part)(times)
