@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks
-from redis import Redis
 
 from agents import tasks
 from agents.sandbox import configured
@@ -30,7 +29,7 @@ def sandbox(settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def test_making_a_tool_asks_for_its_packages_and_the_task_says_how_it_went(
-    api: Api, redis: Redis[Any], sandbox: Any, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    api: Api, redis: Any, sandbox: Any, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         made = api.post("/tools/", {"source_code": SOURCE, "pip_requirements": WANTED}).ok()
