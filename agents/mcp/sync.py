@@ -68,11 +68,16 @@ def delete_tools(server: McpServer) -> Changes:
 
 def _delete(rows: Sequence[McpTool], changes: Changes) -> None:
     ids = [row.tool_id for row in rows]
-    agents = list(AgentTool.objects.filter(tool_id__in=ids).values_list("agent_id", flat=True).distinct())
+    _touch_agents(ids)
     Tool.objects.filter(pk__in=ids).delete()
-    if agents:
-        memory.touch_prompt(agents)
     changes.deleted += [row.tool.name for row in rows]
+
+
+def _touch_agents(tool_ids: Sequence[str]) -> None:
+    """Workers load an agent's tools anew where its prompt's version has grown."""
+    having = AgentTool.objects.filter(tool_id__in=tool_ids)
+    if agents := list(having.values_list("agent_id", flat=True).distinct()):
+        memory.touch_prompt(agents)
 
 
 def _update(server: McpServer, pairs: Sequence[tuple[McpTool, Mapping[str, Any]]], changes: Changes) -> None:
@@ -96,6 +101,7 @@ def _update(server: McpServer, pairs: Sequence[tuple[McpTool, Mapping[str, Any]]
     if rows:
         Tool.objects.bulk_update(tools, ["description", "json_schema", "tags", "metadata", "updated_at"])
         McpTool.objects.bulk_update(rows, ["definition", "health", "reasons"])
+        _touch_agents([tool.pk for tool in tools])
 
 
 def _add(server: McpServer, offered: Sequence[Mapping[str, Any]], changes: Changes) -> None:

@@ -39,6 +39,7 @@ ADMIN_OF_PREFIX = {
     "block": "agents_block_change",
     "tool": "agents_tool_change",
     "archive": "agents_archive_change",
+    "mcp_server": "agents_mcpserver_change",
     "passage": "agents_passage_change",
     "conv": "conversations_conversation_change",
     "run": "conversations_run_change",

@@ -51,6 +51,7 @@ NAVIGATION = [
             _list("Agents", "smart_toy", "agents_agent"),
             _list("Memory blocks", "dataset", "agents_block"),
             _list("Tools", "construction", "agents_tool"),
+            _list("MCP servers", "lan", "agents_mcpserver"),
             _list("Archives", "inventory_2", "agents_archive"),
             _list("Passages", "notes", "agents_passage"),
         ],

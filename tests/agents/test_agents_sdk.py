@@ -93,3 +93,23 @@ def test_what_goes_wrong_has_the_sdks_classes(sdk: Letta) -> None:
         sdk.agents.retrieve("nonsense")
     with pytest.raises(letta_client.AuthenticationError):
         sdk.with_options(api_key="pn_000000000000_x").agents.list()
+
+
+@pytest.mark.usefixtures("mcp_allowed")
+def test_mcp_servers_and_their_tools(sdk: Letta, mcp_url: str) -> None:
+    config = {"mcp_server_type": "streamable_http", "server_url": f"{mcp_url}/mcp", "auth_token": "secret"}
+    server = sdk.mcp_servers.create(server_name="demo", config=config)  # type: ignore[arg-type]
+    assert type(server).__name__ == "StreamableHTTPMcpServer"
+    assert server.id is not None
+    assert [found.id for found in sdk.mcp_servers.list()] == [server.id] == [sdk.mcp_servers.retrieve(server.id).id]
+    tools = {tool.name: tool for tool in sdk.mcp_servers.tools.list(server.id)}
+    assert tools["add"].tool_type == "external_mcp"
+    assert sdk.mcp_servers.tools.retrieve(tools["add"].id, mcp_server_id=server.id) == tools["add"]
+    ran = sdk.mcp_servers.tools.run(tools["add"].id, mcp_server_id=server.id, args={"a": 1, "b": 2})
+    assert (ran.status, ran.func_return) == ("success", "3")
+    assert sdk.mcp_servers.refresh(server.id) == {"added": [], "updated": [], "deleted": []}
+    changed = {"mcp_server_type": "streamable_http", "custom_headers": {"X-A": "b"}}
+    assert sdk.mcp_servers.update(server.id, server_name="new", config=changed).server_name == "new"  # type: ignore[arg-type]
+    sdk.mcp_servers.delete(server.id)
+    with pytest.raises(letta_client.NotFoundError):
+        sdk.mcp_servers.retrieve(server.id)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.mcp.models import McpServer, McpTool
-from agents.models import AgentTool, Tool
+from agents.models import Agent, AgentTool, Tool
 from tests.support.api import Answer, Api, Tenant
 from tests.support.factories import make_agent
 from tests.support.mcp_servers import stdio_config
@@ -97,11 +97,13 @@ def test_a_refresh_reports_what_changed_and_agents_keep_their_tools(api: Api, te
     for name in ("stays", "goes"):
         api.patch(f"/agents/{agent.pk}/tools/attach/{before[name]['id']}").ok()
     run(api, server, "change").ok()
+    version = Agent.objects.get(pk=agent.pk).prompt_version
     changes = api.patch(f"/mcp-servers/{server}/refresh").ok()
     assert changes == {"deleted": ["goes"], "updated": ["stays"], "added": ["comes"]}
     after = tools(api, server)
     assert after["stays"]["id"] == before["stays"]["id"]
     assert after["stays"]["json_schema"]["parameters"]["properties"]["a"]["type"] == "number"
+    assert Agent.objects.get(pk=agent.pk).prompt_version > version, "workers load its tools anew"
     assert list(AgentTool.objects.filter(agent=agent).values_list("tool__name", flat=True)) == ["stays"]
     assert api.patch(f"/mcp-servers/{server}/refresh").ok() == {"deleted": [], "updated": [], "added": []}
     api.delete(f"/mcp-servers/{server}")

@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 
+from agents.mcp.models import McpServer
+from agents.mcp.target import sealed
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
 from conversations.models import LedgerAudit, Repricing
 from core.time import now
@@ -118,6 +120,18 @@ def alerts_of(world: Seeded) -> list[Model]:
     return [channel, rule]
 
 
+def mcp_server_of(world: Seeded) -> McpServer:
+    return McpServer.objects.create(
+        organization=world.organization,
+        name=f"mcp of {world.organization.name}",
+        server_type="sse",
+        config=sealed({"server_url": f"https://mcp.example.test/sse?key=sk-secret-of-{world.organization.name}"}),
+        address="https://mcp.example.test",
+        state="failed",
+        last_error="The MCP server did not answer.",
+    )
+
+
 def lists() -> list[str]:
     return [reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_changelist") for model in admin.site._registry]
 
@@ -147,6 +161,7 @@ def details(world: Seeded) -> list[str]:
         world.steps[0],
         provider_of(world),
         price_of(world),
+        mcp_server_of(world),
         *rules_of(world),
         TracePolicy.objects.create(organization=world.organization),
         KeyRule.objects.create(organization=world.organization, rule="byok_first"),
