@@ -108,6 +108,9 @@ def create_block(caller: Caller, data: CreateBlock) -> Block:
 
 def change_block(caller: Caller, block_id: str, changes: Mapping[str, Any]) -> Block:
     access.check_project(caller, changes.get("project_id"))
+    if "template_ids" in changes:
+        stored = access.get_block(caller, block_id).template_ids
+        changes = {**changes, "template_ids": {**stored, **changes["template_ids"]}}
     return memory.change_block(block_id, caller.organization_id, changes, _actor(caller, "blocks.update"))
 
 
@@ -206,6 +209,7 @@ def _new_block(data: CreateBlock, caller: Caller) -> NewBlock:
         project_id=data.project_id or caller.project_id,
         is_template=data.is_template,
         template_name=data.template_name,
+        template_ids=data.template_ids(),
     )
 
 

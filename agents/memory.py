@@ -38,6 +38,7 @@ CHANGEABLE = frozenset(
         "project_id",
         "is_template",
         "template_name",
+        "template_ids",
     }
 )
 SHOWN = frozenset({"value", "label", "description", "limit", "read_only"})
@@ -68,6 +69,7 @@ class NewBlock:
     project_id: str | None = None
     is_template: bool = False
     template_name: str | None = None
+    template_ids: Mapping[str, Any] = field(default_factory=dict)
 
 
 def create_block(organization_id: str, new: NewBlock, actor: Actor) -> Block:
@@ -91,6 +93,7 @@ def create_blocks(organization_id: str, new: Sequence[NewBlock], actor: Actor) -
             project_id=block.project_id,
             is_template=block.is_template,
             template_name=block.template_name,
+            template_ids=dict(block.template_ids),
             created_by_id=by,
             last_updated_by_id=by,
         )

@@ -19,6 +19,7 @@ from core.secrets import Secret
 
 DEFAULT_BLOCK_LIMIT = 100_000
 DEFAULT_RETURN_CHAR_LIMIT = 50_000
+TEMPLATE_IDS = ("template_id", "base_template_id", "deployment_id", "entity_id", "preserve_on_migration")
 
 
 def _strings() -> ArrayField:
@@ -109,6 +110,7 @@ class Block(OrganizationModel, Audited):
     hidden = models.BooleanField(null=True, blank=True)
     is_template = models.BooleanField(default=False)
     template_name = models.CharField(max_length=100, null=True, blank=True)
+    template_ids = models.JSONField(default=dict, blank=True, help_text="As clients set them: see TEMPLATE_IDS.")
     version = models.PositiveIntegerField(default=1, editable=False)
 
     class Meta:

@@ -38,6 +38,10 @@ def find_agents(caller: Caller, filters: AgentFilters, project_id: str | None = 
     return rows
 
 
+def without_hidden(rows: QuerySet[Agent]) -> QuerySet[Agent]:
+    return rows.exclude(hidden=True)
+
+
 def find_blocks(caller: Caller, filters: BlockFilters, project_id: str | None = None) -> QuerySet[Block]:
     rows = blocks_of(caller)
     given = {

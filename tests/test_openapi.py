@@ -30,6 +30,7 @@ get /v1/agents/{agent_id}
 patch /v1/agents/{agent_id}
 delete /v1/agents/{agent_id}
 post /v1/agents/{agent_id}/recompile
+post /v1/agents/{agent_id}/system-prompt/recompile
 get /v1/agents/{agent_id}/context
 get /v1/agents/{agent_id}/core-memory
 get /v1/agents/{agent_id}/core-memory/blocks
@@ -61,6 +62,12 @@ get /v1/blocks/{block_id}
 patch /v1/blocks/{block_id}
 delete /v1/blocks/{block_id}
 get /v1/blocks/{block_id}/agents
+get /v1/_internal_blocks/
+post /v1/_internal_blocks/
+delete /v1/_internal_blocks/{block_id}
+get /v1/_internal_blocks/{block_id}/agents
+get /v1/_internal_agents/count
+patch /v1/_internal_agents/{agent_id}/core-memory/blocks/{block_label}
 get /v1/tools/
 get /v1/tools/count
 get /v1/tools/{tool_id}

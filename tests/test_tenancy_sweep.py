@@ -50,6 +50,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "patch /v1/agents/{agent_id}/tools/approval/{tool_name}": {"requires_approval": True},
     "post /v1/agents/": {"name": "new", "model": "scripted/demo"},
     "post /v1/blocks/": {"label": "new", "value": "x"},
+    "post /v1/_internal_blocks/": {"label": "new", "value": "x"},
     "post /v1/agents/{agent_id}/archival-memory": {"text": "x"},
     "post /v1/agents/{agent_id}/messages": SEND,
     "post /v1/agents/{agent_id}/messages/stream": SEND,

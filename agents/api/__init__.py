@@ -10,6 +10,7 @@ from agents.api import (
     agent_tools,
     agents,
     blocks,
+    internal,
     mcp_servers,
     models,
     older_mcp,
@@ -27,6 +28,8 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/blocks", blocks.router),
     ("/mcp-servers", mcp_servers.router),
     ("/tools/mcp", older_mcp.router),  # before /tools/{tool_id}
+    ("/_internal_blocks", internal.blocks_router),
+    ("/_internal_agents", internal.agents_router),
     ("/tools", tools.router),
     ("/models", models.router),
     ("/providers", providers.router),

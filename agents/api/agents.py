@@ -51,6 +51,7 @@ def delete_agent(request: ApiRequest, agent_id: Path[AgentId]) -> HttpResponse:
 
 
 @router.post("/{agent_id}/recompile", response=str)
+@router.post("/{agent_id}/system-prompt/recompile", response=str, deprecated=True)
 def recompile_agent(
     request: ApiRequest, agent_id: Path[AgentId], dry_run: bool = False, update_timestamp: bool = False
 ) -> HttpResponse:

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from agents.models import DEFAULT_BLOCK_LIMIT, Block
+from agents.models import DEFAULT_BLOCK_LIMIT, TEMPLATE_IDS, Block
 from agents.schemas.base import Metadata, Page, PositiveInt, ProjectId, Tags, Wire
 from core.pagination import Order
 
 Search = Annotated[str, Field(max_length=200)]
+OwnText = Annotated[str, Field(max_length=100)]
 LabelText = Annotated[str, Field(min_length=1, max_length=50)]
 
 
-class CreateBlock(Wire):
+class _FromTemplate(Wire):
+    """Kept and shown, and without effect here."""
+
+    template_id: OwnText | None = None
+    base_template_id: OwnText | None = None
+    deployment_id: OwnText | None = None
+    entity_id: OwnText | None = None
+    preserve_on_migration: bool | None = False
+
+    def template_ids(self) -> dict[str, Any]:
+        """Those that were sent."""
+        return {name: getattr(self, name) for name in TEMPLATE_IDS if name in self.model_fields_set}
+
+
+class CreateBlock(_FromTemplate):
     label: LabelText
     value: str
     limit: PositiveInt = DEFAULT_BLOCK_LIMIT
@@ -28,7 +43,7 @@ class CreateBlock(Wire):
     template_name: Annotated[str, Field(max_length=100)] | None = None
 
 
-class UpdateBlock(Wire):
+class UpdateBlock(_FromTemplate):
     """Only the fields that are sent are changed."""
 
     label: LabelText | None = None
@@ -45,7 +60,9 @@ class UpdateBlock(Wire):
 
     def changes(self) -> dict[str, Any]:
         """What was sent, without nulls where a block must have a value."""
-        sent = self.model_dump(exclude_unset=True)
+        sent = self.model_dump(exclude_unset=True, exclude=set(TEMPLATE_IDS))
+        if template_ids := self.template_ids():
+            sent["template_ids"] = template_ids
         optional = {"description", "hidden", "project_id", "template_name"}
         return {name: value for name, value in sent.items() if value is not None or name in optional}
 
@@ -90,6 +107,7 @@ def block_out(block: Block) -> BlockOut:
         created_by_id=block.created_by_id,
         last_updated_by_id=block.last_updated_by_id,
         tags=block.tags,
+        **block.template_ids,
     )
 
 
@@ -106,6 +124,15 @@ class BlockFilters(Wire):
     connected_to_agents_count_gt: int | None = None
     connected_to_agents_count_lt: int | None = None
     connected_to_agents_count_eq: list[int] | None = None
+    identity_id: str | None = None
+    identifier_keys: list[str] | None = None
+
+    @field_validator("identity_id", "identifier_keys", mode="after")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value:
+            raise ValueError("not supported in this version: leave it out")
+        return value
 
 
 class BlockQuery(BlockFilters, Page):

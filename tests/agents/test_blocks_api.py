@@ -150,6 +150,34 @@ def test_blocks_are_found_by_every_filter(api: Api, query: dict[str, Any], label
         assert api.get("/blocks/count", **query).ok() == len(labels)
 
 
+def test_the_ids_of_a_template_are_kept_as_they_were_sent(api: Api, agent: dict[str, Any]) -> None:
+    template = {"template_id": "t-1", "deployment_id": "d-1", "preserve_on_migration": True}
+    made = api.post("/blocks/", {"label": "notes", "value": "v", **template}).ok()
+    assert template.items() <= made.items()
+    changed = api.patch(f"/blocks/{made['id']}", {"entity_id": "e-1", "template_id": None}).ok()
+    assert changed == made | {"entity_id": "e-1", "template_id": None}
+    own = api.patch(f"/agents/{agent['id']}/core-memory/blocks/human", {"base_template_id": "b-1"}).ok()
+    assert (own["base_template_id"], own["preserve_on_migration"]) == ("b-1", False)
+
+
+def test_a_filter_by_identity_is_refused_rather_than_passed_over(api: Api) -> None:
+    assert "not supported" in api.get("/blocks/", identity_id="identity-1").detail
+    assert api.get("/blocks/count", identifier_keys=["ada"]).status == 422
+
+
+def test_the_vendors_own_routes_do_what_the_public_ones_do(api: Api, agent: dict[str, Any]) -> None:
+    made = api.post("/_internal_blocks/", {"label": "notes", "value": "v"}).ok()
+    assert [block["label"] for block in api.get("/_internal_blocks/", label_search="note").ok()] == ["notes"]
+    api.patch(f"/agents/{agent['id']}/core-memory/blocks/attach/{made['id']}").ok()
+    assert [one["id"] for one in api.get(f"/_internal_blocks/{made['id']}/agents").ok()] == [agent["id"]]
+    path = f"/_internal_agents/{agent['id']}/core-memory/blocks/notes"
+    assert api.patch(path, {"value": "w"}).ok()["value"] == "w"
+    assert api.delete(f"/_internal_blocks/{made['id']}").status == 200
+    api.post("/agents/", {**MODEL, "hidden": True}).ok()
+    assert api.get("/_internal_agents/count").ok() == 1
+    assert api.get("/_internal_agents/count", exclude_hidden=False).ok() == 2
+
+
 def test_another_organization_finds_none_of_them(
     their_api: Api, api: Api, agent: dict[str, Any], block: dict[str, Any]
 ) -> None:
