@@ -110,7 +110,9 @@ class Block(OrganizationModel, Audited):
     hidden = models.BooleanField(null=True, blank=True)
     is_template = models.BooleanField(default=False)
     template_name = models.CharField(max_length=100, null=True, blank=True)
-    template_ids = models.JSONField(default=dict, blank=True, help_text="As clients set them: see TEMPLATE_IDS.")
+    template_ids = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="As clients set them: see TEMPLATE_IDS."
+    )
     version = models.PositiveIntegerField(default=1, editable=False)
 
     class Meta:

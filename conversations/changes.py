@@ -48,6 +48,13 @@ def delete_run(run: Run) -> None:
     run.delete()
 
 
+def note_transaction(step: Step, tid: str) -> Step:
+    """Which transaction of the caller's billing paid for the step."""
+    Step.objects.filter(pk=step.pk).update(updated_at=now(), tid=tid)
+    step.tid = tid
+    return step
+
+
 def give_feedback(step: Step, changes: dict[str, Any]) -> Step:
     """`feedback`, and `tags` where given."""
     fields = {name: value for name, value in changes.items() if name != "tags" or value is not None}

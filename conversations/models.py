@@ -222,6 +222,7 @@ class Run(OrganizationModel):
             models.Index(fields=["organization", "-created_at", "id"]),
             models.Index(fields=["agent", "-created_at", "id"]),
             models.Index(fields=["conversation", "-created_at"]),
+            models.Index(fields=["trace_id"], name="runs_by_trace"),
             models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
             models.Index(
                 fields=["completed_at"], condition=Q(status="waiting_approval"), name="runs_awaiting_approval"
@@ -300,6 +301,9 @@ class Step(OrganizationModel):
     error_data = models.JSONField(null=True, blank=True)
     feedback = models.CharField(max_length=10, null=True, blank=True)
     tags = models.JSONField(default=list)
+    tid = models.CharField(
+        max_length=200, null=True, blank=True, help_text="A billing transaction's, as clients set it."
+    )
     started_at = models.DateTimeField()
     model_ms = models.PositiveIntegerField(null=True, blank=True)
     ttft_ms = models.PositiveIntegerField(null=True, blank=True)
@@ -312,6 +316,9 @@ class Step(OrganizationModel):
         indexes = [
             models.Index(fields=["organization", "-created_at", "id"]),
             models.Index(fields=["agent", "-created_at"]),
+            models.Index(
+                fields=["organization", "-created_at"], condition=Q(feedback__isnull=False), name="steps_with_feedback"
+            ),
         ]
 
     def __str__(self) -> str:

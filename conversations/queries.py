@@ -6,22 +6,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 
 from accounts.access import Caller
 from agents.models import ConversationBlock
 from conversations import wire
-from conversations.access import conversations_of, runs_of, steps_of
+from conversations.access import DEFAULT, conversations_of, runs_of, steps_of
 from conversations.batch_models import Batch
 from conversations.models import ACTIVE, Conversation, Message, Role, Run, Step
 from conversations.overview import stored_message
 from conversations.rows import COLUMNS, dated
 from conversations.schemas.batches import BatchMessageQuery
 from conversations.schemas.conversations import ConversationFilters, ConversationOut, conversation_out
+from conversations.schemas.jobs import JobQuery
 from conversations.schemas.messages import MessageQuery
 from conversations.schemas.runs import STATUSES, RunFilters
 from conversations.schemas.steps import StepFilters
+from core.ids import is_id
 from core.pagination import page
 from core.time import aware
 
@@ -117,13 +120,18 @@ def find_runs(caller: Caller, filters: RunFilters, project_id: str | None = None
     given = {
         "agent_id": filters.agent_id,
         "agent_id__in": filters.agent_ids,
-        "conversation_id": filters.conversation_id,
+        **_conversation(filters.conversation_id),
         "status__in": _statuses(filters),
         "stop_reason": filters.stop_reason,
         "background": filters.background,
         "project_id": project_id,
     }
     return runs_of(caller).filter(**{field: value for field, value in given.items() if value is not None})
+
+
+def find_jobs(caller: Caller, query: JobQuery, project_id: str | None = None) -> QuerySet[Run]:
+    rows = find_runs(caller, RunFilters(active=query.active), project_id).filter(run_type="send_message_async")
+    return rows.none() if query.source_id else rows
 
 
 def find_steps(caller: Caller, filters: StepFilters, project_id: str | None = None) -> QuerySet[Step]:
@@ -150,6 +158,13 @@ def tools_used(run_id: str) -> list[str]:
         Step.objects.filter(run_id=run_id).order_by("index").values_list("tools_used", flat=True)
     )
     return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def _conversation(ref: str | None) -> dict[str, Any]:
+    if ref is None or is_id("conv", ref):
+        return {"conversation_id": ref}
+    default = {"conversation__is_default": True}
+    return default if ref == DEFAULT else default | {"conversation__agent_id": ref}
 
 
 def _statuses(filters: RunFilters) -> list[str] | None:

@@ -100,6 +100,13 @@ get /v1/tools/mcp/servers/{mcp_server_name}/tools
 post /v1/tools/mcp/servers/{mcp_server_name}/resync
 post /v1/tools/mcp/servers/{mcp_server_name}/{mcp_tool_name}
 post /v1/tools/mcp/servers/{mcp_server_name}/tools/{tool_name}/execute
+get /v1/_internal_runs/
+get /v1/jobs/
+get /v1/jobs/active
+get /v1/jobs/{job_id}
+patch /v1/jobs/{job_id}/cancel
+delete /v1/jobs/{job_id}
+patch /v1/steps/{step_id}/transaction/{transaction}
 """.strip().splitlines()
 
 

@@ -172,6 +172,8 @@ def side(name: str) -> Side:
         "conversation_id": world.conversations[0].pk,
         "message_id": message.pk,
         "run_id": world.runs[0].pk,
+        "job_id": world.runs[0].pk.replace("run", "job"),
+        "transaction": "tx-1",
         "step_id": world.steps[0].pk,
         "project_id": world.project.pk,
         "identity_id": f"identity-{uuid.uuid4()}",
@@ -211,6 +213,10 @@ def listed_cursor(route: Route, whose: Side) -> str:
         "conversations": "conversation_id",
         "batches": "batch_id",
         "runs": "run_id",
+        "jobs": "job_id",
+        "active": "job_id",
+        "_internal_runs": "run_id",
+        "_internal_blocks": "block_id",
         "steps": "step_id",
         "archival-memory": "memory_id",
     }
@@ -335,6 +341,8 @@ def malformed(name: str, ids: dict[str, str]) -> list[str]:
         return []  # any text is one
     if name == "block_label":
         return ["not an id!"]
+    if name == "transaction":
+        return ["x" * 201]
     other = ids["run_id"] if name != "run_id" else ids["step_id"]
     return ["agent-123", f"x{ids[name]}", ids[name][:-1], other]
 
@@ -367,5 +375,6 @@ def test_the_sweep_knows_every_route() -> None:
     known = {"agent_id", "block_id", "block_label", "tool_id", "memory_id", "conversation_id"}
     known |= {"message_id", "run_id", "step_id", "provider_id", "batch_id"}
     known |= {"mcp_server_id", "mcp_server_name", "mcp_tool_name", "tool_name"}
+    known |= {"job_id", "transaction"}
     unknown = {name for route in KEYED for name in route.path_ids} - known
     assert not unknown, f"add to side(), and here: {unknown}"

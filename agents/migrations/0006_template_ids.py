@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='block',
             name='template_ids',
-            field=models.JSONField(blank=True, default=dict, help_text='As clients set them: see TEMPLATE_IDS.'),
+            field=models.JSONField(blank=True, db_default={}, default=dict, help_text='As clients set them: see TEMPLATE_IDS.'),
         ),
     ]

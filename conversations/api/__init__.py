@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from ninja import Router
 
-from conversations.api import batches, context, conversations, lists, messages, runs, search, steps, tool_runs
+from conversations.api import (
+    batches,
+    context,
+    conversations,
+    jobs,
+    lists,
+    messages,
+    runs,
+    search,
+    steps,
+    tool_runs,
+)
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/agents", search.agents_router),
@@ -15,6 +26,8 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/messages", search.messages_router),
     ("/messages", lists.messages_router),
     ("/runs", runs.router),
+    ("/_internal_runs", runs.search_router),
+    ("/jobs", jobs.router),
     ("/steps", steps.router),
     ("/tools", tool_runs.router),
     ("/telemetry", steps.telemetry_router),

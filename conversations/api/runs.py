@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Path, Query
+from ninja import Path, Query, Router
 
 from accounts.http import ApiRequest
 from agents.api.answers import answer, answer_list, answer_plain
-from conversations import access, changes
+from conversations import access, changes, run_search
 from conversations.api.messages import runs_router as router
 from conversations.queries import find_runs, tools_used
 from conversations.schemas.runs import (
@@ -16,6 +16,7 @@ from conversations.schemas.runs import (
     RunMetrics,
     RunOut,
     RunQuery,
+    SearchRunQuery,
     TraceQuery,
     run_metrics,
     run_out,
@@ -27,11 +28,20 @@ from core.pagination import page
 from providers.usage import Usage
 from telemetry.reading import calls_of_run
 
+search_router = Router(tags=["internal"])
+
 
 @router.get("/", response=list[RunOut])
 def list_runs(request: ApiRequest, query: Query[RunQuery]) -> HttpResponse:
     rows = find_runs(request.caller, query, request.project_id)
     return answer_list(map(run_out, page(rows, query.cursor())))
+
+
+@search_router.get("/", response=list[RunOut])
+def search_runs(request: ApiRequest, query: Query[SearchRunQuery]) -> HttpResponse:
+    """The filters of /v1/runs/, and more: by tools, number of steps, dates and duration."""
+    rows = run_search.search_runs(request.caller, query, request.project_id)
+    return answer_list(map(run_out, page(rows, query.cursor(), key=query.order_by)))
 
 
 @router.get("/active", response=list[RunOut], deprecated=True)

@@ -11,7 +11,15 @@ from conversations import access, changes
 from conversations.api.lists import steps_router as router
 from conversations.queries import find_steps
 from conversations.schemas.base import StepId
-from conversations.schemas.steps import GiveFeedback, StepMetrics, StepOut, StepQuery, step_metrics, step_out
+from conversations.schemas.steps import (
+    GiveFeedback,
+    StepMetrics,
+    StepOut,
+    StepQuery,
+    TransactionId,
+    step_metrics,
+    step_out,
+)
 from conversations.schemas.traces import ProviderTrace, provider_trace
 from core.pagination import page
 from telemetry.reading import call_of_step
@@ -47,6 +55,12 @@ def retrieve_trace(request: ApiRequest, step_id: Path[StepId]) -> HttpResponse:
 def give_feedback(request: ApiRequest, step_id: Path[StepId], data: GiveFeedback) -> HttpResponse:
     step = access.get_step(request.caller, step_id)
     return answer(step_out(changes.give_feedback(step, data.model_dump(exclude_unset=True))))
+
+
+@router.patch("/{step_id}/transaction/{transaction}", response=StepOut)
+def note_transaction(request: ApiRequest, step_id: Path[StepId], transaction: Path[TransactionId]) -> HttpResponse:
+    step = access.get_step(request.caller, step_id)
+    return answer(step_out(changes.note_transaction(step, transaction)))
 
 
 @telemetry_router.get("/{step_id}", response=ProviderTrace | None, deprecated=True)

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agents.schemas.agents import StopReason
-from agents.schemas.base import AgentId, ConversationId, Wire
+from agents.schemas.base import MAX_INT, AgentId, ProjectId, Wire
 from conversations.models import Run, RunStatus
-from conversations.schemas.base import LongPage
+from conversations.schemas.base import ConversationRef, LongPage
 from core.ids import id_pattern
 from core.pagination import Cursor
 
@@ -74,10 +74,12 @@ class RunMetrics(Wire):
 
 
 class RunFilters(Wire):
+    """`conversation_id`: also `default`, and an agent's id, for default conversations."""
+
     active: bool = False
     agent_id: AgentId | None = None
     agent_ids: list[AgentId] | None = None
-    conversation_id: ConversationId | None = None
+    conversation_id: ConversationRef | None = None
     statuses: list[Status] | None = None
     stop_reason: StopReason | None = None
     background: bool | None = None
@@ -89,6 +91,24 @@ class RunQuery(RunFilters, LongPage):
     def cursor(self) -> Cursor:
         found = super().cursor()
         return replace(found, order="asc") if self.ascending else found
+
+
+class SearchRunQuery(RunQuery):
+    """`tools_used`: names or ids, any of them. `duration_value`: nanoseconds. `duration_percentile`: those that took at
+    least as long as this share, in percent, of what the other filters find. Runs that go on have no duration."""
+
+    run_id: RunId | None = None
+    template_family: str | None = None
+    step_count: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
+    step_count_operator: Literal["eq", "gte", "lte"] = "eq"
+    tools_used: list[Annotated[str, Field(max_length=100)]] | None = None
+    project_id: ProjectId | None = None
+    duration_percentile: Annotated[int, Field(ge=0, le=100)] | None = None
+    duration_value: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    duration_operator: Literal["gt", "lt", "eq"] | None = None
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    order_by: Literal["created_at", "duration"] = "created_at"  # type: ignore[assignment]
 
 
 class ActiveRunQuery(Wire):

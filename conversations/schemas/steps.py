@@ -104,6 +104,9 @@ class RunStepQuery(LongPage):
     pass
 
 
+TransactionId = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class GiveFeedback(Wire):
     """Null takes feedback back; `tags` are left alone where they are not sent."""
 
@@ -136,6 +139,7 @@ def step_out(step: Step) -> StepOut:
         prompt_tokens_details=prompt_details(usage),
         stop_reason=step.stop_reason if step.stop_reason in _STOP_REASONS else None,
         tags=step.tags,
+        tid=step.tid,
         trace_id=step.run.trace_id or None,
         request_id=step.run.request_id or None,
         messages=[],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from letta_client.types.agents import Run as SdkRun
 from letta_client.types.runs import UsageRetrieveResponse
 
 from accounts.models import Project
-from agents.models import Agent
+from agents.models import Agent, Tool
 from conversations.models import Message, Run, RunStatus
 from core.time import now
 from tests.support.api import Api, Tenant
 from tests.support.factories import default_of, make_agent, make_conversation, make_run, make_step, make_tool_turn
 
 KEYS: dict[str, list[str]] = json.loads((Path(__file__).parent / "golden" / "contract_keys.json").read_text())
+QUICK_SLOW_GOING = (RunStatus.COMPLETED, RunStatus.COMPLETED, RunStatus.RUNNING)
 UNKNOWN = "run-00000000-0000-4000-8000-000000000000"
 
 
@@ -102,6 +103,10 @@ def test_runs_are_found_by_each_filter(api: Api, tenant: Tenant, agent: Agent) -
         ({"agent_id": agent.pk}, [two, one]),
         ({"agent_ids": [agent.pk, other.pk]}, [three, two, one]),
         ({"conversation_id": conversation.pk}, [two]),
+        ({"conversation_id": "default"}, [three, one]),
+        ({"conversation_id": "default", "agent_id": agent.pk}, [one]),
+        ({"conversation_id": agent.pk}, [one]),
+        ({"conversation_id": agent.pk, "agent_id": other.pk}, []),
         ({"active": True}, [two]),
         ({"background": True}, [one]),
         ({"background": False}, [three, two]),
@@ -114,6 +119,42 @@ def test_runs_are_found_by_each_filter(api: Api, tenant: Tenant, agent: Agent) -
     for query, wanted in cases:
         assert ids(api.get("/runs/", **query).ok()) == [run.pk for run in wanted], query
     assert ids(api.get("/runs/active", agent_id=agent.pk).ok()) == [two.pk]
+
+
+def test_runs_are_found_by_what_they_did(api: Api, tenant: Tenant, agent: Agent) -> None:
+    used = make_tool_turn(make_conversation(agent)).run
+    quick, slow, going = (make_run(make_conversation(agent), status=status) for status in QUICK_SLOW_GOING)
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    for day, (run, seconds) in enumerate(((used, 2), (quick, 1), (slow, 9), (going, None))):
+        at = start + timedelta(days=day)
+        ended = None if seconds is None else at + timedelta(seconds=seconds)
+        Run.objects.filter(pk=run.pk).update(created_at=at, completed_at=ended)
+    tool = Tool.objects.get(name="memory_insert", organization=None)
+    second = 10**9
+    cases: list[tuple[dict[str, Any], list[Run]]] = [
+        ({}, [going, slow, quick, used]),
+        ({"run_id": slow.pk}, [slow]),
+        ({"tools_used": ["memory_insert"]}, [used]),
+        ({"tools_used": [tool.pk, "other"]}, [used]),
+        ({"tools_used": ["other"]}, []),
+        ({"step_count": 2}, [used]),
+        ({"step_count": 1, "step_count_operator": "gte"}, [slow, quick, used]),
+        ({"step_count": 1, "step_count_operator": "lte"}, [going, slow, quick]),
+        ({"start_date": "2026-03-02", "end_date": "2026-03-03T12:00:00Z"}, [slow, quick]),
+        ({"duration_value": second, "duration_operator": "gt"}, [slow, used]),
+        ({"duration_value": 2 * second, "duration_operator": "lt"}, [quick]),
+        ({"duration_value": 2 * second, "duration_operator": "eq"}, [used]),
+        ({"duration_percentile": 50}, [slow, used]),
+        ({"duration_percentile": 100, "agent_id": agent.pk}, [slow]),
+        ({"duration_percentile": 50, "active": True}, []),
+        ({"order_by": "duration"}, [slow, used, quick, going]),
+        ({"order_by": "duration", "order": "asc", "after": quick.pk}, [used, slow]),
+        ({"active": True}, [going]),
+        ({"template_family": "x"}, []),
+    ]
+    for query, wanted in cases:
+        assert ids(api.get("/_internal_runs/", **query).ok()) == [run.pk for run in wanted], query
+    assert api.get("/_internal_runs/", duration_value=10**19).status == 422
 
 
 @pytest.mark.parametrize("query", [{"statuses": ["nope"]}, {"limit": 0}, {"limit": 1001}, {"agent_id": "x"}])

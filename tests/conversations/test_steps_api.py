@@ -153,6 +153,12 @@ def test_a_wrong_filter_is_422_and_names_it(api: Api, query: dict[str, Any]) -> 
     assert next(iter(query)) in answer.detail
 
 
+def test_a_billing_transaction_is_noted(api: Api, step: Step, their_api: Api) -> None:
+    assert api.patch(f"/steps/{step.pk}/transaction/tx-7").ok()["tid"] == "tx-7"
+    assert api.get(f"/steps/{step.pk}").ok()["tid"] == "tx-7"
+    assert their_api.patch(f"/steps/{step.pk}/transaction/tx-8").status == 404
+
+
 def test_feedback_is_given_and_taken_back(api: Api, step: Step) -> None:
     path = f"/steps/{step.pk}/feedback"
     shown = api.patch(path, {"feedback": "positive", "tags": ["kind"]}).ok()
