@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0005_mcp'),
+        ('agents', '0006_agent_variables'),
     ]
 
     operations = [
