@@ -44,6 +44,7 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
         stdout=stdout or None,
         stderr=stderr or None,
         edits=_edits(state, outcome.memory),
+        value=outcome.value,
     )
 
 

@@ -53,13 +53,14 @@ ToolRow = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class ExternalReturn:
     """What a call gave. `edits`: changes of the agent's memory blocks, by label: what the tool saw and what it wants;
-    written with the step."""
+    written with the step. `value`: of a custom tool, what `content` tells of."""
 
     content: str
     is_error: bool = False
     stdout: list[str] | None = None
     stderr: list[str] | None = None
     edits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    value: Any = None
 
 
 def never(tool: ToolRow) -> bool:

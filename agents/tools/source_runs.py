@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import BoundedSemaphore
 
 from agents.sandbox.base import Call, Language, Outcome
@@ -29,11 +30,18 @@ def run_source(data: ToolRunFromSource) -> Outcome:
         variables=data.env_vars,
         requirements=requirements(data.pip_requirements or ()),
     )
+    with a_place():
+        release_connection()
+        return sandbox().run(call)
+
+
+@contextmanager
+def a_place() -> Iterator[None]:
+    """Held while a tool is tried by hand. Raises LimitExceeded when enough of them are."""
     if not _places.acquire(blocking=False):
         raise LimitExceeded(f"{AT_ONCE} tools are being tried on this server already. Send it again in a moment.")
-    release_connection()
     try:
-        return sandbox().run(call)
+        yield
     finally:
         _places.release()
 

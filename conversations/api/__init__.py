@@ -30,5 +30,6 @@ ROUTERS: tuple[tuple[str, Router], ...] = (
     ("/jobs", jobs.router),
     ("/steps", steps.router),
     ("/tools", tool_runs.router),
+    ("/agents", tool_runs.agents_router),
     ("/telemetry", steps.telemetry_router),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from letta_client.types import ToolReturnMessage
+from letta_client.types.agents import ToolExecutionResult as ToolExecuteResponse
 
 from agents.sandbox import configured
 from agents.tools import source_runs
@@ -53,3 +54,35 @@ def test_tools_that_are_tried_leave_threads_for_others(api: Api) -> None:
     finally:
         for _ in range(source_runs.AT_ONCE):
             source_runs._places.release()
+
+
+COUNT = """
+def count(word: str, agent_state, times: int = 2) -> list:
+    \"\"\"Repeat a word.
+
+    Args:
+        word: The word.
+        times: How often.
+    \"\"\"
+    print("counting")
+    agent_state.memory.update_block_value(label="human", value=word)
+    return [word] * times
+"""
+
+
+def test_an_agents_tool_is_run_by_hand_as_the_agent_would(api: Api) -> None:
+    tool_id = api.post("/tools/", {"source_code": COUNT}).ok()["id"]
+    block = {"label": "human", "value": "?"}
+    body = {"model": "scripted/demo", "tool_ids": [tool_id], "memory_blocks": [block]}
+    agent_id = api.post("/agents/", body).ok()["id"]
+    path = f"/agents/{agent_id}/tools"
+    shown = api.post(f"{path}/count/run", {"args": {"word": "a"}}).ok()
+    assert (shown["status"], shown["func_return"], shown["stdout"]) == ("success", ["a", "a"], ["counting\n"])
+    assert ToolExecuteResponse.model_validate(shown).status == "success"
+    assert api.get(f"/agents/{agent_id}/core-memory/blocks/human").ok()["value"] == "a"
+    wrong = api.post(f"{path}/count/run", {"args": {"wort": "a"}}).ok()
+    assert (wrong["status"], "word" in wrong["func_return"]) == ("error", True)
+    edit = {"args": {"label": "human", "new_string": "b"}}
+    assert api.post(f"{path}/memory_insert/run", edit).ok()["status"] == "success"
+    assert api.get(f"/agents/{agent_id}/core-memory/blocks/human").ok()["value"] == "a\nb"
+    assert api.post(f"{path}/memory_rethink/run", {"args": {}}).status == 404
