@@ -240,10 +240,34 @@ class Tool(TimeStamped, Audited):
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="one_tool_per_name", nulls_distinct=False)
         ]
-        indexes = [models.Index(fields=["organization", "-created_at", "id"])]
+        indexes = [
+            models.Index(fields=["organization", "-created_at", "id"]),
+            GinIndex(fields=["tags"]),
+            GinIndex(SearchVector("name", "description", config="english"), name="tool_text"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ToolVector(models.Model):
+    """What a tool is for, as a vector of the embedding model `model`; of base tools, each organization has its own.
+
+    `made_at`: the tool's `updated_at` then; where they differ, it is made anew before it is searched.
+    """
+
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    tool = models.ForeignKey(Tool, on_delete=models.CASCADE, related_name="vectors")
+    model = models.CharField(max_length=255, help_text="Handle: provider/model")
+    made_at = models.DateTimeField()
+    dim = models.PositiveIntegerField()
+    embedding = VectorField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "tool"], name="one_vector_per_tool")]
+
+    def __str__(self) -> str:
+        return f"{self.tool_id} by {self.model}"
 
 
 class AgentTool(models.Model):

@@ -42,6 +42,7 @@ get /v1/agents/{agent_id}/tools
 patch /v1/agents/{agent_id}/tools/attach/{tool_id}
 patch /v1/agents/{agent_id}/tools/detach/{tool_id}
 patch /v1/agents/{agent_id}/tools/approval/{tool_name}
+post /v1/agents/{agent_id}/tools/{tool_name}/run
 post /v1/agents/{agent_id}/archival-memory
 get /v1/agents/{agent_id}/archival-memory
 get /v1/agents/{agent_id}/archival-memory/search
@@ -77,6 +78,7 @@ patch /v1/tools/{tool_id}
 delete /v1/tools/{tool_id}
 post /v1/tools/add-base-tools
 post /v1/tools/generate-schema
+post /v1/tools/search
 post /v1/tools/run
 get /v1/tags/
 post /v1/conversations/{conversation_id}/fork

@@ -35,6 +35,7 @@ READING = {
     "post /v1/messages/search",
     "post /v1/agents/messages/search",
     "post /v1/tools/generate-schema",
+    "post /v1/tools/search",
     "post /v1/runs/{run_id}/stream",
     "post /v1/conversations/{conversation_id}/stream",
 }
@@ -47,6 +48,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/tools/": {"source_code": SOURCE},
     "put /v1/tools/": {"source_code": SOURCE},
     "post /v1/tools/generate-schema": {"code": SOURCE},
+    "post /v1/agents/{agent_id}/tools/{tool_name}/run": {"args": {}},
     "patch /v1/agents/{agent_id}/tools/approval/{tool_name}": {"requires_approval": True},
     "post /v1/agents/": {"name": "new", "model": "scripted/demo"},
     "post /v1/blocks/": {"label": "new", "value": "x"},

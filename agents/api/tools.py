@@ -18,10 +18,13 @@ from agents.schemas.tools import (
     ToolCreate,
     ToolOut,
     ToolQuery,
+    ToolSearchRequest,
+    ToolSearchResult,
     ToolUpdate,
     tool_out,
 )
 from agents.sources.derive import Written, function_schema
+from agents.tool_search import search_tools as search
 from agents.tools.registry import sync_base_tools
 from core.pagination import page
 
@@ -60,6 +63,11 @@ def add_base_tools(request: ApiRequest) -> HttpResponse:
 def generate_schema(request: ApiRequest, data: GenerateSchema) -> HttpResponse:
     written = Written(source_code=data.code, source_type=data.source_type or "python")
     return answer_plain(function_schema(written))
+
+
+@router.post("/search", response=list[ToolSearchResult], auth=BearerKey(Scope.READ))
+def search_tools(request: ApiRequest, data: ToolSearchRequest) -> HttpResponse:
+    return answer_list(search(request.caller, data))
 
 
 @router.get("/{tool_id}", response=ToolOut)

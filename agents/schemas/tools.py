@@ -158,3 +158,21 @@ class ToolExecutionResult(Wire):
     stdout: list[str] | None = None
     stderr: list[str] | None = None
     sandbox_config_fingerprint: str | None = None
+
+
+class ToolSearchRequest(Wire):
+    query: Annotated[str, Field(max_length=2_000)] | None = None
+    search_mode: Literal["vector", "fts", "hybrid"] = "hybrid"
+    tags: Tags | None = None
+    tool_types: list[str] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+class ToolSearchResult(Wire):
+    """The ranks begin at 1; None: not found that way."""
+
+    tool: ToolOut
+    embedded_text: str | None = None
+    fts_rank: int | None = None
+    vector_rank: int | None = None
+    combined_score: float
