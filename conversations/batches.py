@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Q
 
 from accounts import audit
-from accounts.access import Caller
+from accounts.access import Caller, still_holds
 from accounts.audit import Deed
 from agents.models import Agent
 from conversations import actions, callbacks
@@ -28,7 +28,7 @@ from conversations.batch_models import BATCH_RUN, Batch, BatchItem, BatchStatus,
 from conversations.models import ACTIVE, Conversation, Run, RunStatus
 from conversations.schemas.batches import CreateBatch
 from conversations.schemas.runs import STATUSES
-from core.errors import AppError, Conflict, LimitExceeded, NotFound
+from core.errors import AppError, Conflict, LimitExceeded, NotFound, PermissionDenied
 from core.ids import bare_uuid
 from core.time import now
 
@@ -160,6 +160,7 @@ def _start(item: BatchItem) -> bool:
         request_hash=bare_uuid(item.pk),
     )
     try:
+        _check_key(item.batch)
         run = actions.start_run(_caller_of(item.batch), conversation, send).run
     except LimitExceeded as error:
         _postpone(item, timedelta(seconds=error.retry_after or BUSY.total_seconds()))
@@ -174,6 +175,12 @@ def _start(item: BatchItem) -> bool:
         _fail(item, error)
         return False
     return _note_run(item, run)
+
+
+def _check_key(batch: Batch) -> None:
+    """Raises PermissionDenied: a key that leaked must not go on spending after it was revoked."""
+    if batch.api_key_id and not still_holds(batch.api_key_id):
+        raise PermissionDenied("The API key that the batch was given with no longer holds: send it with another one.")
 
 
 def _note_run(item: BatchItem, run: Run) -> bool:

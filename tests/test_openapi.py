@@ -49,6 +49,8 @@ get /v1/agents/{agent_id}/archival-memory/search
 delete /v1/agents/{agent_id}/archival-memory/{memory_id}
 post /v1/passages/search
 patch /v1/agents/{agent_id}/messages/{message_id}
+post /v1/agents/{agent_id}/messages/preview-raw-payload
+post /v1/conversations/{conversation_id}/messages/preview-raw-payload
 post /v1/messages/search
 post /v1/messages/batches
 get /v1/messages/batches

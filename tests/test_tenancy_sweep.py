@@ -57,6 +57,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/agents/{agent_id}/messages": SEND,
     "post /v1/agents/{agent_id}/messages/stream": SEND,
     "post /v1/agents/{agent_id}/messages/async": SEND,
+    "post /v1/agents/{agent_id}/messages/preview-raw-payload": SEND,
+    "post /v1/conversations/{conversation_id}/messages/preview-raw-payload": SEND,
     "post /v1/conversations/{conversation_id}/messages": SEND,
     "post /v1/providers/": {"name": "new", "provider_type": "scripted", "api_key": "x"},
     "post /v1/providers/check": {"provider_type": "scripted", "api_key": "x"},

@@ -19,7 +19,7 @@ from agents.api.answers import JSON, answer, answer_plain
 from agents.schemas.agents import AgentState
 from agents.schemas.base import AgentId
 from agents.states import state_of
-from conversations import access, actions, sse, steering
+from conversations import access, actions, preview, sse, steering
 from conversations.actions import Send, Started
 from conversations.compacting import compact_conversation
 from conversations.inputs import (
@@ -96,6 +96,13 @@ def create_message_async(request: ApiRequest, agent_id: Path[AgentId], data: Asy
     return answer_plain(steering.run_wire(started.run, started.own))
 
 
+@agents_router.post("/{agent_id}/messages/preview-raw-payload", response=dict[str, Any])
+def preview_message(request: ApiRequest, agent_id: Path[AgentId], data: StreamingBody) -> HttpResponse:
+    """What the model's vendor would be sent. Nothing is sent, and no run is made."""
+    conversation = access.conversation_ref(request.caller, "default", agent_id)
+    return answer_plain(preview.request_of(request.caller, conversation, data))
+
+
 @agents_router.post("/{agent_id}/messages/cancel", response=dict[str, str])
 def cancel_message(request: ApiRequest, agent_id: Path[AgentId], data: CancelBody | None = None) -> HttpResponse:
     """Cancel the named runs of the agent, or whatever runs in its default conversation."""
@@ -127,6 +134,15 @@ def create_conversation_message(
     """Send to a conversation. Answers with an event stream, or with JSON where `streaming` is false."""
     conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
     return _sent(request, conversation, data, run_type="send_conversation_message")
+
+
+@conversations_router.post("/{conversation_id}/messages/preview-raw-payload", response=dict[str, Any])
+def preview_conversation_message(
+    request: ApiRequest, conversation_id: Path[ConversationRef], data: ConversationBody
+) -> HttpResponse:
+    """What the model's vendor would be sent. Nothing is sent, and no run is made."""
+    conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
+    return answer_plain(preview.request_of(request.caller, conversation, data))
 
 
 @conversations_router.post("/{conversation_id}/stream", response=LettaResponse)

@@ -60,6 +60,12 @@ def caller_of_key(secret: str) -> Caller:
     return Caller(organization_id, user_id, frozenset(scopes), key_id, project_id)
 
 
+def still_holds(api_key_id: str) -> bool:
+    """Whether what was begun with this key may go on: it was not revoked, has not expired, and its user is active."""
+    live = ApiKey.objects.filter(pk=api_key_id, user__is_active=True, revoked_at=None)
+    return live.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now())).exists()
+
+
 def caller_of_member(user_id: str, organization_id: str) -> Caller:
     """The caller that a logged-in member stands for. Raises PermissionDenied."""
     membership = Membership.objects.filter(

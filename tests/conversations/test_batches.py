@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from accounts.models import ApiKey
 from agents.models import Agent
 from conversations import batch_callbacks, batches
 from conversations.batch_models import Batch, BatchItem
@@ -150,6 +151,15 @@ def test_a_request_that_cannot_be_made_fails_alone(api: Api, agents: list[Agent]
     assert counts(api, batch_id) == {"completed": 1, "failed": 1}
     assert "'nope'" in BatchItem.objects.get(agent=agents[1]).error["message"]
     assert api.get(f"{PATH}/{batch_id}").ok()["status"] == "completed"
+
+
+def test_a_revoked_keys_batch_begins_nothing_more(api: Api, agents: list[Agent]) -> None:
+    batch_id = given(api, *agents)
+    batches.feed()
+    ApiKey.objects.update(revoked_at=now())
+    done()
+    ApiKey.objects.update(revoked_at=None)
+    assert counts(api, batch_id) == {"completed": 2, "failed": 1}
 
 
 def test_a_cancelled_batch_begins_nothing_more(api: Api, agents: list[Agent]) -> None:

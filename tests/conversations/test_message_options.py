@@ -19,7 +19,7 @@ from providers.actions import ProviderDraft, create_provider
 from providers.clients.base import close_all
 from streams.follow import hub
 from tests.providers.fake_server import FakeServer, Reply
-from tests.support.api import Tenant
+from tests.support.api import Api, Tenant
 from tests.support.turns import thinker, traces, turn
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -60,6 +60,18 @@ def test_a_system_message_is_said_to_the_model_in_its_place(tenant: Tenant) -> N
 def test_what_cannot_be_asked_for_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SendBody.model_validate({"input": "x"} | wrong)
+
+
+def test_what_would_be_sent_is_shown_and_nothing_is_sent(tenant: Tenant, api: Api) -> None:
+    conversation = thinker(tenant)
+    body = {"input": "[[say Hi]]", "override_system": "Rhyme."}
+    shown = api.post(f"/agents/{conversation.agent_id}/messages/preview-raw-payload", body).ok()
+    assert [(m["role"], m["content"]) for m in shown["messages"]] == [("system", "Rhyme."), ("user", "[[say Hi]]")]
+    assert Run.objects.count() == 0
+    [trace] = traces(turn(tenant, conversation, "[[say Hi]]", override_system="Rhyme."))
+    assert orjson.loads(trace["request"]) == shown
+    same = api.post(f"/conversations/{conversation.pk}/messages/preview-raw-payload", {"input": "Again"}).ok()
+    assert [m["role"] for m in same["messages"]] == ["system", "user", "assistant", "user"]
 
 
 # Tokens

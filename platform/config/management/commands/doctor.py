@@ -92,6 +92,8 @@ def database() -> Finding:
         return bad(f"PostgreSQL {version}, {len(pending)} migrations not applied", "Run: manage.py migrate")
     if vector is None:
         return bad(f"PostgreSQL {version} without pgvector", "As its superuser: CREATE EXTENSION vector")
+    if tuple(map(int, vector[0].split(".")[:2])) < (0, 8):
+        return bad(f"pgvector {vector[0]}; 0.8 is needed", "Install it, then: ALTER EXTENSION vector UPDATE")
     return good(f"PostgreSQL {version}, pgvector {vector[0]}, every migration applied")
 
 
