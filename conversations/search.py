@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 Vectors = Mapping[str, Sequence[float]]
 POOL = 100
+NEWEST = 2_000
 SMOOTHING = 60
 MAX_HANDLES = 3
 SHORTEST_STEM = 4
@@ -38,8 +39,7 @@ _SAID = (Role.ASSISTANT, Role.APPROVAL)
 
 # Only the newest of what matches is ranked: ranking reads a text, and a common word is in very many.
 _RANKED = """
-WITH matched AS MATERIALIZED ({matching}),
-    newest AS (SELECT id FROM matched ORDER BY created_at DESC LIMIT 2000)
+WITH newest AS MATERIALIZED ({newest})
 SELECT 'message-' || message.id
 FROM conversations_message AS message JOIN newest USING (id)
 ORDER BY ts_rank(to_tsvector('simple', message.text), {query}('simple', %s), 32) DESC, message.created_at DESC
@@ -88,8 +88,10 @@ def find(wanted: MessageSearch, vectors: Vectors) -> list[Hit]:
     rows = _messages(wanted)
     if not wanted.query.strip():
         return [Hit(message) for message in rows.order_by("-created_at", "-pk")[: wanted.limit]]
-    by_words = [] if wanted.mode == "vector" else _by_words(rows, wanted.query)
-    by_meaning = [] if wanted.mode == "fts" else _by_meaning(wanted, vectors)
+    with transaction.atomic():
+        _plan_for_this_query()
+        by_words = [] if wanted.mode == "vector" else _by_words(rows, wanted.query)
+        by_meaning = [] if wanted.mode == "fts" else _by_meaning(wanted, vectors)
     places = [{pk: place for place, pk in enumerate(found, 1)} for found in (by_words, by_meaning)]
     scores = {
         pk: sum(1 / (SMOOTHING + found[pk]) for found in places if pk in found) for found in places for pk in found
@@ -150,9 +152,9 @@ def _by_words(rows: QuerySet[Message], query: str) -> list[str]:
     kind = {"to_tsquery": "raw", "websearch_to_tsquery": "websearch"}[function]
     matching = rows.alias(found=SearchVector("text", config="simple"))
     matching = matching.filter(found=SearchQuery(text, config="simple", search_type=kind))
-    sql, parameters = matching.order_by().values("id", "created_at").query.sql_with_params()
+    sql, parameters = matching.order_by("-created_at").values("id")[:NEWEST].query.sql_with_params()
     with connection.cursor() as cursor:
-        cursor.execute(_RANKED.format(matching=sql, query=function), [*parameters, text, POOL])
+        cursor.execute(_RANKED.format(newest=sql, query=function), [*parameters, text, POOL])
         return [pk for (pk,) in cursor.fetchall()]
 
 
@@ -166,19 +168,17 @@ def _text_query(query: str) -> tuple[str, str]:
 
 
 def _by_meaning(wanted: MessageSearch, vectors: Vectors) -> list[str]:
-    if not vectors:
-        return []
     found: list[tuple[str, float]] = []
-    with transaction.atomic():
-        _search_on_where_filters_leave_too_few()
-        for handle, vector in vectors.items():
-            same = _vectors(wanted).filter(handle=handle, dim=len(vector))
-            near = CosineDistance(Cast("embedding", HalfVectorField(dimensions=len(vector))), list(vector))
-            nearest = same.annotate(distance=near).order_by("distance").values_list("pk", "distance")[:POOL]
-            found += [(str(pk), distance) for pk, distance in nearest]
+    for handle, vector in vectors.items():
+        same = _vectors(wanted).filter(handle=handle, dim=len(vector))
+        near = CosineDistance(Cast("embedding", HalfVectorField(dimensions=len(vector))), list(vector))
+        nearest = same.annotate(distance=near).order_by("distance").values_list("pk", "distance")[:POOL]
+        found += [(str(pk), distance) for pk, distance in nearest]
     return [pk for pk, _ in sorted(found, key=lambda pair: pair[1])[:POOL]]
 
 
-def _search_on_where_filters_leave_too_few() -> None:
+def _plan_for_this_query() -> None:
+    """For its very words, not for any: the best plans of a rare word and of a common one differ by orders of magnitude.
+    And where filters leave too few of the nearest, the search for them goes on."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL hnsw.iterative_scan = 'relaxed_order'")
+        cursor.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL hnsw.iterative_scan = relaxed_order")
