@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_audit_entry'),
-        ('agents', '0006_agent_variables'),
+        ('agents', '0007_template_ids'),
     ]
 
     operations = [
