@@ -38,7 +38,9 @@ from providers.types import Message as ModelMessage
 from providers.types import TextPart, ToolCall, ToolSpec
 
 MAX_TOOL_SETS = 10_000
+MAX_SOURCE_CHARS = 50_000_000  # of tools that are remembered, all together
 _tools: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+_source_chars = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,12 +94,15 @@ def load(run: Run) -> Work:
 def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
     """The agent's tools by name, as the executor wants them; remembered until the agent's prompt changes: whoever
     changes a tool touches the prompts of the agents that have it."""
+    global _source_chars  # noqa: PLW0603
     key = (agent.pk, agent.prompt_version)
     tools = _tools.get(key)
     if tools is None:
-        if len(_tools) >= MAX_TOOL_SETS:
+        if len(_tools) >= MAX_TOOL_SETS or _source_chars >= MAX_SOURCE_CHARS:
             _tools.clear()
+            _source_chars = 0
         tools = _tools[key] = _load_tools(agent)
+        _source_chars += sum(len(tool.get("source_code") or "") for tool in tools.values())
     return tools
 
 
