@@ -14,7 +14,7 @@ def hand_over(link_fd: int) -> None:
     """Give the server a socket that listens on this loopback. Raises OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH22x", b"lo", _UP))
-    with socket.socket(fileno=link_fd) as link, socket.create_server(("127.0.0.1", PORT), backlog=16) as listener:
+    with socket.socket(fileno=link_fd) as link, socket.create_server(("127.0.0.1", PORT), backlog=64) as listener:
         socket.send_fds(link, [b"l"], [listener.fileno()])
 
 

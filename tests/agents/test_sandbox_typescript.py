@@ -25,7 +25,7 @@ export async function describe(name: string, given: Given, note?: string): Promi
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSandbox]:
-    limits = Limits(wall_s=10, cpu_s=2, memory_mb=128, processes=8)
+    limits = Limits(wall_s=10, cpu_s=1, memory_mb=128, processes=8)
     found = LocalSandbox(Policy(tmp_path_factory.mktemp("sandbox"), limits, pool=1))
     yield found
     found.close()
