@@ -17,7 +17,8 @@ from django.db import transaction
 
 from accounts.models import Organization
 from agents.ledger_recount import Mismatch, check
-from conversations.models import LedgerAudit, Step
+from conversations.ledger_models import LedgerAudit
+from conversations.models import Step
 from core.time import now
 from providers.entries import forget, price_overrides
 from telemetry import ledger

@@ -18,7 +18,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.audit import Deed, note
 from agents.ledger_recount import priced_anew
-from conversations.models import Repricing
+from conversations.ledger_models import Repricing
 from core.amounts import as_text
 from core.errors import Conflict, Invalid
 from core.time import now

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from console.admin_base import ReadOnlyAdmin, scoped
 from console.display import badge, count, link, usd, when
 from console.registry import Panel, Scope, register_panel
-from conversations.models import LedgerAudit, Repricing
+from conversations.ledger_models import LedgerAudit, Repricing
 from core.time import now
 
 OF_A_CALL = frozenset({"buckets", "vendor_total", "tokens", "cost", "price", "doubled_row", "step_cost"})

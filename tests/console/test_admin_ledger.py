@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from conversations.models import LedgerAudit, Repricing
+from conversations.ledger_models import LedgerAudit, Repricing
 from core.time import now
 from tests.support import admin_pages
 from tests.support.seed import Seeded, seed

@@ -12,7 +12,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from conversations import ledger_audit, tasks
-from conversations.models import LedgerAudit, Step
+from conversations.ledger_models import LedgerAudit
+from conversations.models import Step
 from core.time import now
 from providers.models import PriceOverride
 from telemetry import ledger

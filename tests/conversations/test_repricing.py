@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import AuditEntry
 from conversations import ledger_audit, repricing
-from conversations.models import Repricing
+from conversations.ledger_models import Repricing
 from conversations.repricing import Plan
 from core.errors import Conflict
 from core.time import now

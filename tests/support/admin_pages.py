@@ -12,7 +12,7 @@ from django.urls import reverse
 from agents.mcp.models import McpServer
 from agents.mcp.target import sealed
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
-from conversations.models import LedgerAudit, Repricing
+from conversations.ledger_models import LedgerAudit, Repricing
 from core.time import now
 from providers.models import KeyRule, PriceOverride, Provider
 from telemetry.models import AlertChannel, AlertRule, Export, TraceDeletion, TracePolicy

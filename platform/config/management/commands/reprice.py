@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Organization
 from conversations import repricing
-from conversations.models import Repricing
+from conversations.ledger_models import Repricing
 from core.errors import AppError
 from core.ids import is_id
 
