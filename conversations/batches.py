@@ -35,6 +35,7 @@ from core.time import now
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 50_000
+MOST_REFUSALS = 20
 LIFE = timedelta(hours=24)
 BUSY = timedelta(seconds=10)
 STARTING = timedelta(seconds=120)
@@ -103,6 +104,12 @@ def counts_of(batches: Sequence[Batch]) -> dict[str, dict[str, int]]:
         counts, word = found[row["batch_id"]], _word(row)
         counts[word] = counts.get(word, 0) + row["count"]
     return found
+
+
+def refusals_of(batch: Batch) -> list[dict[str, str]]:
+    """Why no run was made of some items: the first of them."""
+    refused = batch.items.filter(error__isnull=False).values_list("pk", "agent_id", "error")
+    return [{"batch_item_id": pk, "agent_id": agent_id, **error} for pk, agent_id, error in refused[:MOST_REFUSALS]]
 
 
 def feed() -> int:

@@ -44,7 +44,7 @@ def list_batches(request: ApiRequest, query: Query[BatchQuery]) -> HttpResponse:
 @router.get("/batches/{batch_id}", response=BatchJob)
 def retrieve_batch(request: ApiRequest, batch_id: Path[BatchId]) -> HttpResponse:
     batch = access.get_batch(request.caller, batch_id)
-    return answer(batch_out(batch, batches.counts_of([batch])[batch.pk]))
+    return answer(batch_out(batch, batches.counts_of([batch])[batch.pk], batches.refusals_of(batch)))
 
 
 @router.patch("/batches/{batch_id}/cancel", response=BatchJob)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ class CreateBatch(Wire):
 
 
 class BatchJob(Wire):
-    """`metadata.counts`: how many requests are pending, running, completed, failed and cancelled."""
+    """`metadata.counts`: how many requests are pending, running, completed, failed and cancelled. `metadata.errors` (of
+    one that is retrieved): why no run was made of some; runs that failed say so themselves."""
 
     id: str
     status: Literal["created", "running", "completed", "failed", "cancelled", "expired"]
@@ -70,7 +71,7 @@ class BatchQuery(LongPage):
     """Newest first."""
 
 
-def batch_out(batch: Batch, counts: Mapping[str, int]) -> BatchJob:
+def batch_out(batch: Batch, counts: Mapping[str, int], errors: Sequence[Mapping[str, str]] = ()) -> BatchJob:
     told = {word: counts.get(word, 0) for word in ("pending", "running", "completed", "failed", "cancelled")}
     return BatchJob(
         id=batch.pk,
@@ -80,7 +81,7 @@ def batch_out(batch: Batch, counts: Mapping[str, int]) -> BatchJob:
         completed_at=batch.completed_at,
         created_by_id=batch.user_id or None,
         last_updated_by_id=batch.user_id or None,
-        metadata={"request_count": batch.request_count, "counts": told},
+        metadata={"request_count": batch.request_count, "counts": told, "errors": list(errors)},
         background=True,
         callback_url=batch.callback_url,
         callback_sent_at=batch.callback_sent_at,

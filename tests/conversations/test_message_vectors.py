@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from letta_client.types import MessageSearchResponse
+from pydantic import TypeAdapter
 
 from agents.models import Agent
 from agents.threads import MessageSearch
@@ -126,6 +128,23 @@ def test_filters_hold_for_words_and_meaning_alike(api: Api, agent: Agent, conver
     assert api.post("/agents/messages/search", {"query": "figs", "project_id": project}).ok() == []
     newest = api.post("/agents/messages/search", {"limit": 1}).ok()
     assert [hit["embedded_text"] for hit in newest] == ["figs elsewhere"]
+
+
+def test_the_sdk_reads_what_is_found(api: Api, conversation: Conversation) -> None:
+    say(conversation, "system", "figs are in season")
+    shown = api.post("/messages/search", {"query": "figs water", "conversation_id": "default"} | of(conversation)).ok()
+    read = TypeAdapter(MessageSearchResponse).validate_python(shown)
+    kinds = {(message.message_type, message.content) for message in read}
+    assert kinds == {
+        ("user_message", "figs in autumn"),
+        ("assistant_message", "water the tree"),
+        ("system_message", "figs are in season"),
+    }
+    assert {message.conversation_id for message in read} == {conversation.pk}
+
+
+def of(conversation: Conversation) -> dict[str, str]:
+    return {"agent_id": conversation.agent_id}
 
 
 def test_by_meaning_alone_needs_an_embedding_model(api: Api, tenant: Tenant) -> None:
