@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from accounts.access import Caller
 from agents.model_calls import CallContext
 from agents.models import Agent, Block
+from agents.schemas.agent_files import FileMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,13 @@ class Threads(Protocol):
 
     def set_message_ids(self, agent: Agent, message_ids: Sequence[str]) -> None:
         """Put exactly these messages of the default conversation into context."""
+
+    def write_messages(self, agent: Agent, conversation_id: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+        """The messages of a conversation, None: the default one, as agent files have them, and the ids of those in
+        context. Raises NotFound."""
+
+    def take_messages(self, agent: Agent, messages: Sequence[FileMessage], in_context: Collection[str]) -> None:
+        """Store messages of an agent file in the default conversation of an agent that was just made."""
 
     def query_vectors(self, search: MessageSearch, context: CallContext) -> Mapping[str, Sequence[float]]:
         """The query as vectors, by embedding model: what calls models. Empty where words have to do."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -12,9 +12,10 @@ from accounts.access import Caller
 from agents.context import compile_system_prompt
 from agents.model_calls import CallContext
 from agents.models import Agent, Block
+from agents.schemas.agent_files import FileMessage
 from agents.threads import FoundMessage, MessageSearch
+from conversations import message_files, wire
 from conversations import search as searching
-from conversations import wire
 from conversations.models import Conversation, Message, Role
 from conversations.rows import row_of
 from conversations.turn import prompt_input
@@ -111,6 +112,12 @@ class ConversationThreads:
         if conversation.pending_approval_id and conversation.pending_approval_id not in found:
             raise Conflict("A tool call awaits approval, so its request must stay in context: answer it, or cancel.")
         _new_context(conversation)
+
+    def write_messages(self, agent: Agent, conversation_id: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+        return message_files.write(agent, conversation_id)
+
+    def take_messages(self, agent: Agent, messages: Sequence[FileMessage], in_context: Collection[str]) -> None:
+        message_files.take(agent, messages, in_context)
 
     def query_vectors(self, search: MessageSearch, context: CallContext) -> Mapping[str, Sequence[float]]:
         return searching.query_vectors(search, context)

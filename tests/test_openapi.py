@@ -26,6 +26,9 @@ patch /v1/providers/{provider_id}/refresh
 post /v1/agents/
 get /v1/agents/
 get /v1/agents/count
+post /v1/agents/import
+get /v1/agents/{agent_id}/export
+post /v1/agents/{agent_id}/export
 get /v1/agents/{agent_id}
 patch /v1/agents/{agent_id}
 delete /v1/agents/{agent_id}

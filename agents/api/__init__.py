@@ -6,6 +6,7 @@ from ninja import Router
 
 from agents.api import (
     agent_blocks,
+    agent_files,
     agent_passages,
     agent_tools,
     agents,
@@ -21,6 +22,7 @@ from agents.api import (
 )
 
 ROUTERS: tuple[tuple[str, Router], ...] = (
+    ("/agents", agent_files.router),  # /agents/import before /agents/{agent_id}
     ("/agents", agents.router),
     ("/agents", agent_blocks.router),
     ("/agents", agent_tools.router),
