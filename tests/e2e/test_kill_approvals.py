@@ -38,9 +38,11 @@ class Asked:
     runs: list[str] = field(default_factory=list)
 
     def ask(self) -> None:
-        human = {"label": "human", "value": "Nothing yet."}
         agent = self.client.agents.create(
-            model=MODEL, include_base_tools=False, tools=["memory_insert", "listen"], memory_blocks=[human]
+            model=MODEL,
+            include_base_tools=False,
+            tools=["memory_insert", "listen"],
+            memory_blocks=[{"label": "human", "value": "Nothing yet."}],
         )
         self.agent_id = agent.id
         self._send(input=f"[[{self.call} then say done]]")
@@ -63,7 +65,8 @@ class Asked:
         """Of the newest run: its status, its worker, how many messages hold what tools returned."""
         query = """SELECT status, worker, (SELECT count(*) FROM conversations_message m
             WHERE m.run_id = r.id AND role = 'tool') FROM conversations_run r WHERE id = %s"""
-        return self.live.sql(query, self.runs[-1][-36:])[0]  # type: ignore[return-value]
+        ((status, worker, returned),) = self.live.sql(query, self.runs[-1][-36:])
+        return status, worker, returned
 
     def ended(self) -> bool:
         return self.state()[0] == "completed"
