@@ -60,8 +60,8 @@ class ItemStatus(models.TextChoices):
 class BatchItem(OrganizationModel):
     """One send of a batch. `rows` and `options` are those of `conversations.actions.Send`; emptied when it has ended.
 
-    `not_before`: where it waits, that it waits longer, since its conversation or a limit is busy; where it is started
-    and has no run, that its starter has died by then. `error`: why no run was made of it.
+    `not_before`: where it waits, that it waits longer, since its conversation or a limit is busy; where it is started,
+    that its starter has died by then; empty once the run is noted. `error`: why no run was made of it.
     """
 
     id = PrefixedIdField(prefix="batch_item", primary_key=True)

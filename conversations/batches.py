@@ -108,8 +108,8 @@ def counts_of(batches: Sequence[Batch]) -> dict[str, dict[str, int]]:
 
 def refusals_of(batch: Batch) -> list[dict[str, str]]:
     """Why no run was made of some items: the first of them."""
-    refused = batch.items.filter(error__isnull=False).values_list("pk", "agent_id", "error")
-    return [{"batch_item_id": pk, "agent_id": agent_id, **error} for pk, agent_id, error in refused[:MOST_REFUSALS]]
+    refused: Any = batch.items.filter(error__isnull=False).values_list("pk", "agent_id", "error")[:MOST_REFUSALS]
+    return [{"batch_item_id": pk, "agent_id": agent_id, **error} for pk, agent_id, error in refused]
 
 
 def feed() -> int:
@@ -126,8 +126,9 @@ def _pick() -> list[BatchItem]:
         _lock()
         at = now()
         started = BatchItem.objects.filter(status=ItemStatus.STARTED)
-        started.exclude(run=None).exclude(run__status__in=ACTIVE).update(status=ItemStatus.ENDED, rows=[], options={})
-        started.filter(run=None, not_before__lt=at).update(status=ItemStatus.WAITING, not_before=None)
+        deleted = Q(run=None, not_before=None)
+        started.filter(deleted | Q(run__status__in=_ENDED)).update(status=ItemStatus.ENDED, rows=[], options={})
+        started.filter(not_before__lt=at).update(status=ItemStatus.WAITING, not_before=None)
         busy = Counter(started.values_list("organization_id", flat=True))
         organizations = sorted(_organizations(), key=lambda pk: busy[pk])
         queues = [_next_of(pk, settings.BATCH_RUNS_OF_ONE - busy[pk]) for pk in organizations]
@@ -192,7 +193,7 @@ def _check_key(batch: Batch) -> None:
 
 def _note_run(item: BatchItem, run: Run) -> bool:
     """A batch that was cancelled meanwhile takes the run with it."""
-    BatchItem.objects.filter(pk=item.pk).update(run=run)
+    BatchItem.objects.filter(pk=item.pk).update(run=run, not_before=None)
     if not Batch.objects.filter(pk=item.batch_id, status=BatchStatus.RUNNING).exists():
         actions.cancel_run(run)
         return False

@@ -94,12 +94,9 @@ def _note_progress(claimed: Sequence[Conversation], rows: Sequence[Message], lim
 
 
 def _embed(share: _Share) -> int:
-    """The messages, then the progress. What a model refuses is left out; where it cannot be asked, all of it waits."""
+    """The messages, then the progress. Where the model cannot be asked, all of it waits."""
     try:
         made = [vector for start in range(0, len(share.messages), BATCH) for vector in _vectors(share, start)]
-    except BadRequest as error:
-        log.warning("%s: messages are found by their words alone: %s", share.agent.pk, error.message)
-        made = []
     except (ProviderError, AppError) as error:
         log.warning("%s: its messages get their vectors later: %s", share.agent.pk, error.message)
         return 0
@@ -113,6 +110,7 @@ def _embed(share: _Share) -> int:
 
 
 def _vectors(share: _Share, start: int) -> list[MessageVector]:
+    """Of one call's messages; none where the model refuses them, which asking again would not mend."""
     agent, messages = share.agent, share.messages[start : start + BATCH]
     handle = embedding_of(agent)
     context = CallContext(
@@ -123,7 +121,11 @@ def _vectors(share: _Share, start: int) -> list[MessageVector]:
         agent_tags=tuple(agent.tags),
         trace_id=uuid.uuid4().hex,
     )
-    found = embed_texts([row.text[:MAX_CHARACTERS] for row in messages], handle=handle, context=context)
+    try:
+        found = embed_texts([row.text[:MAX_CHARACTERS] for row in messages], handle=handle, context=context)
+    except BadRequest as error:
+        log.warning("%s: messages are found by their words alone: %s", agent.pk, error.message)
+        return []
     return [
         MessageVector(
             message_id=row.pk,

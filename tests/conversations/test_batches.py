@@ -151,6 +151,15 @@ def test_a_request_that_cannot_be_made_fails_alone(api: Api, agents: list[Agent]
     assert (shown["status"], refused["agent_id"], "'nope'" in refused["message"]) == ("completed", agents[1].pk, True)
 
 
+def test_a_run_that_is_deleted_is_not_made_again(api: Api, agents: list[Agent]) -> None:
+    batch_id = given(api, agents[0])
+    batches.feed()
+    Run.objects.all().delete()
+    assert batches.feed() == 0
+    assert api.get(f"{PATH}/{batch_id}").ok()["status"] == "completed"
+    assert counts(api, batch_id) == {"cancelled": 1}
+
+
 def test_a_revoked_keys_batch_begins_nothing_more(api: Api, agents: list[Agent]) -> None:
     batch_id = given(api, *agents)
     batches.feed()
