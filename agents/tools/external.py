@@ -2,7 +2,7 @@
 
 Such a tool runs outside any transaction, between two commits of its step. The first commit holds the model's answer and
 what is about to be called, the second what came of it; so a worker that dies in between loses neither, and no call is
-made twice (decision 0023).
+made twice (decision 0029).
 
 Which tools these are is registered, by `tool_type`, or by `tool_type` and name:
 

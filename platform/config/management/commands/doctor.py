@@ -214,12 +214,22 @@ def sandbox() -> Finding:
 
     found = configured().isolation()
     if found.isolated:
-        return good(f"custom tools are isolated: {', '.join(found.held)}")
+        return good(f"custom tools are isolated: {', '.join(found.held)}; {_typescript()}")
     if settings.SANDBOX_ALLOW_UNISOLATED:
         return bad(
             f"custom tools run UNISOLATED ({found.problem}), because SANDBOX_ALLOW_UNISOLATED is set", found.mend
         )
     return bad(f"custom tools are refused: {found.problem}", found.mend)
+
+
+def _typescript() -> str:
+    from agents.sandbox.node import Node
+    from agents.sandbox.process import NotStarted
+
+    try:
+        return f"those in TypeScript run in {Node(settings.SANDBOX_NODE).program()}"
+    except NotStarted as error:
+        return str(error)
 
 
 def disk() -> Finding:
