@@ -41,7 +41,7 @@ def price_call(
 def purchase(provider_type: str, model: str, terms: Terms, at: datetime) -> pricing.Purchase:
     return pricing.Purchase(
         provider_type=provider_type,
-        model=model,
+        model=terms.model or model,
         at=at,
         service_tier=terms.service_tier,
         region=terms.region,

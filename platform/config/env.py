@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -45,6 +46,18 @@ KEYLESS_PROVIDERS = (
     ("LMSTUDIO_BASE_URL", "lmstudio"),
     ("LLAMACPP_BASE_URL", "llamacpp"),
     ("SGLANG_API_BASE", "sglang"),
+)
+# What the others need beside: see _cloud_providers.
+CLOUD_VARIABLES = (
+    "AZURE_API_VERSION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_DEFAULT_REGION",
+    "GOOGLE_CLOUD_PROJECT",
+    "GOOGLE_CLOUD_LOCATION",
+    "GOOGLE_APPLICATION_CREDENTIALS",
 )
 
 
@@ -193,11 +206,20 @@ def _fill_secrets(env: Env) -> None:
 def base_providers(env: Env) -> list[dict[str, Any]]:
     """The providers that the environment gives to every organization: name, provider_type, api_key, base_url."""
     given = {**_dotenv(), **os.environ}
+    if not given.get("OPENAI_BASE_URL"):  # as it was called before
+        given["OPENAI_BASE_URL"] = given.get("OPENAI_API_BASE", "")
     found = [
-        {"name": name, "provider_type": kind, "api_key": given[key], "base_url": given.get(url, "") if url else ""}
+        {
+            "name": name,
+            "provider_type": kind,
+            "api_key": given[key],
+            "base_url": given.get(url, "") if url else "",
+            "api_version": given.get("AZURE_API_VERSION", "") if kind == "azure" else "",
+        }
         for key, name, kind, url in KEYED_PROVIDERS
         if given.get(key)
     ]
+    found += _cloud_providers(given)
     found += [
         {"name": name, "provider_type": name, "api_key": "", "base_url": given[url]}
         for url, name in KEYLESS_PROVIDERS
@@ -210,6 +232,31 @@ def base_providers(env: Env) -> list[dict[str, Any]]:
         found.append({"name": "minilm", "provider_type": "minilm", "api_key": "", "base_url": env.local_embedding_dir})
     if env.scripted_provider:
         found.append({"name": "scripted", "provider_type": "scripted", "api_key": "", "base_url": ""})
+    return found
+
+
+def _service_account(given: Mapping[str, str | None]) -> str:
+    path = given.get("GOOGLE_APPLICATION_CREDENTIALS")
+    try:
+        return Path(path).read_text() if path else ""
+    except OSError as error:
+        raise SystemExit(f"GOOGLE_APPLICATION_CREDENTIALS: {path} cannot be read ({error.strerror}).") from None
+
+
+def _cloud_providers(given: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Those whose credentials are more than one key: Bedrock and Vertex."""
+    found: list[dict[str, Any]] = []
+    secret, bearer = given.get("AWS_SECRET_ACCESS_KEY"), given.get("AWS_BEARER_TOKEN_BEDROCK")
+    region = given.get("AWS_DEFAULT_REGION")
+    if region and (bearer or (secret and given.get("AWS_ACCESS_KEY_ID"))):
+        key = {"api_key": bearer} if bearer else {"api_key": secret, "access_key": given["AWS_ACCESS_KEY_ID"]}
+        token = given.get("AWS_SESSION_TOKEN")
+        headers = {"X-Amz-Security-Token": token} if token and not bearer else {}
+        found.append({"name": "bedrock", "provider_type": "bedrock", "region": region, "headers": headers, **key})
+    project, place = given.get("GOOGLE_CLOUD_PROJECT"), given.get("GOOGLE_CLOUD_LOCATION")
+    if project and place:
+        account = {"api_key": _service_account(given), "project": project, "region": place}
+        found.append({"name": "google_vertex", "provider_type": "google_vertex", **account})
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from django.db import IntegrityError, transaction
 
 from accounts import audit
@@ -56,11 +57,24 @@ def _credential(draft: ProviderDraft) -> Credential:
     )
 
 
-def cleaned_key(key: str) -> str:
+def cleaned_key(key: str, provider_type: str = "") -> str:
     key = key.strip()
+    if provider_type == "google_vertex" and key:
+        return _service_account(key)
     if not _KEY.fullmatch(key):
         raise BadInput("The key holds a blank or a character that no key has: copy it anew.")
     return key
+
+
+def _service_account(key: str) -> str:
+    """The JSON of a Google service account, in one line."""
+    try:
+        found = orjson.loads(key)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("private_key"), str):
+        raise BadInput("Enter the key of a service account as the JSON that Google Cloud gives out, whole.")
+    return orjson.dumps(found).decode()
 
 
 def _checked_url(url: str) -> None:
@@ -73,7 +87,7 @@ def _checked_url(url: str) -> None:
 
 
 def _cleaned(draft: ProviderDraft) -> ProviderDraft:
-    key, url = cleaned_key(draft.api_key), draft.base_url.strip()
+    key, url = cleaned_key(draft.api_key, draft.provider_type), draft.base_url.strip()
     if not re.match(NAME, draft.name):
         raise BadInput(f"'{draft.name}' cannot be a provider's name. {NAME_RULE}")
     if not presets().get(draft.provider_type):
@@ -85,7 +99,11 @@ def _cleaned(draft: ProviderDraft) -> ProviderDraft:
         raise BadInput("A key is for a project or for an end user, not for both.")
     if url:
         _checked_url(url)
-    if not url and not preset.base_url and not preset.local:
+    if not re.fullmatch(r"[a-z0-9-]*", draft.region.strip()):
+        raise BadInput(f"'{draft.region}' is no region: such are us-east-1, europe-west1 or global.")
+    if preset.regional and not draft.region.strip():
+        raise BadInput(f"A provider of type '{draft.provider_type}' needs its region.")
+    if not url and not preset.regional and not preset.base_url and not preset.local:
         raise BadInput(f"A provider of type '{draft.provider_type}' needs its base_url.")
     return replace(
         draft,

@@ -89,8 +89,12 @@ def _models() -> dict[str, Any]:
 
 
 def bare(model: str) -> str:
-    """A model's name without folders and tags, in lower case: `meta-llama/Llama-3.1-8B:free` → `llama-3.1-8b`."""
-    return model.rsplit("/", 1)[-1].split(":", 1)[0].lower()
+    """A model's name without folders, platforms and tags, in lower case.
+
+    `meta-llama/Llama-3.1-8B:free` → `llama-3.1-8b`, `us.anthropic.claude-opus-4-5-v1:0` → `claude-opus-4-5-v1`.
+    """
+    name = model.rsplit("/", 1)[-1].split(":", 1)[0].split("@", 1)[0].lower()
+    return name.rpartition("anthropic.")[2]
 
 
 def _longest_prefix(table: dict[str, Any], name: str) -> Any:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -20,7 +20,7 @@ from providers.usage import Usage
 from providers.usage_extract import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
-    from providers.clients.transport import Transport
+    from providers.clients.openai_chat import OpenAIChat
     from providers.minilm import MiniLM
 
 TIMEOUT_S = 60.0
@@ -46,7 +46,7 @@ def embed(texts: Sequence[str], *, credential: Credential, model: str) -> Embedd
         return Embedded(vectors=vectors, usage=Usage(input=sum(len(t.encode()) // BYTES_PER_TOKEN + 1 for t in texts)))
     if credential.provider_type == "minilm":
         return _local(texts, credential.base_url or "")
-    if preset_of(credential.provider_type).dialect not in SPOKEN:
+    if preset_of(credential.provider_type).dialect not in SPOKEN or credential.provider_type == "google_vertex":
         raise BadRequest(f"Provider type '{credential.provider_type}' has no embedding models.")
     return _remote(texts, credential, model)
 
@@ -69,21 +69,20 @@ def _load(directory: str) -> MiniLM:
     return MiniLM(directory)
 
 
-def _transport(credential: Credential) -> Transport:
-    """That of the credential's client: the same connections, the same end."""
-    client: Any = client_for(replace(credential, dialect="openai_chat"))
-    transport: Transport = client.transport
-    return transport
+def _client(credential: Credential) -> OpenAIChat:
+    """The credential's own: the same connections, the same end."""
+    return cast("OpenAIChat", client_for(replace(credential, dialect="openai_chat")))
 
 
 def _remote(texts: Sequence[str], credential: Credential, model: str) -> Embedded:
     vectors: list[list[float]] = []
     usage = Usage()
+    client = _client(credential)
     for start in range(0, len(texts), BATCH):
         batch = list(texts[start : start + BATCH])
         # servers refuse an empty text; a blank one stands for it
         body = orjson.dumps({"model": model, "input": [text or " " for text in batch]})
-        raw = _transport(credential).post("/embeddings", body, TIMEOUT_S)
+        raw = client.transport.post(client.route(model, "/embeddings"), body, TIMEOUT_S)
         vectors += _vectors(raw, len(batch))
         usage += _usage(raw, len(body))
     return Embedded(vectors=vectors, usage=usage)

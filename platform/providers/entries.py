@@ -85,6 +85,7 @@ def _base_entry(raw: dict[str, Any]) -> Entry:
         access_key=raw.get("access_key") or "",
         base_url=raw.get("base_url") or None,
         region=raw.get("region") or None,
+        project=raw.get("project") or None,
         api_version=raw.get("api_version") or None,
         dialect=raw.get("dialect") or None,
         headers=tuple(sorted((raw.get("headers") or {}).items())),

@@ -33,6 +33,13 @@ class AuthenticationFailed(ProviderError):
     status = 401
 
 
+class BedrockPermissionDenied(AuthenticationFailed):
+    """AWS knows the key, but the key may not call this model."""
+
+    error_type = "bedrock_permission_denied"
+    status = 403
+
+
 class RateLimited(ProviderError):
     error_type = "llm_rate_limit"
     status = 429

@@ -6,6 +6,7 @@ OpenAI, Groq, xAI and Google show the prefix and the last four characters; Anthr
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 LEAST = 12
@@ -34,6 +35,17 @@ STYLES: dict[str, Style] = {
     "together": Style(("tgp_v1_",)),
     "moonshot": Style(("sk-",)),
 }
+
+
+def key_name(secret: str) -> str:
+    """What a key is called where it is a file: the id of a Google service account's key, as its vendor lists it."""
+    if not secret.startswith("{"):
+        return secret
+    try:
+        found = json.loads(secret)["private_key_id"]
+    except (ValueError, KeyError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def masked(secret: str, provider_type: str = "") -> str:

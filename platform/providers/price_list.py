@@ -89,7 +89,7 @@ def _rules() -> Mapping[str, list[dict[str, Any]]]:
 def _rule(kind: str, provider: str, record_id: str, **terms: str) -> dict[str, Any] | None:
     wanted = {"provider": provider, **terms}
     for rule in _rules()[kind]:
-        if all(rule[key] == value for key, value in wanted.items()) and _is_any(record_id, rule["models"]):
+        if all(rule[key] in (value, "*") for key, value in wanted.items()) and _is_any(record_id, rule["models"]):
             return rule
     return None
 

@@ -113,9 +113,17 @@ def _info(entry: Entry, model: str) -> ModelInfo | None:
     if known is not None:
         return known
     provider_type = entry.credential.provider_type
-    if listing.error or not listing.models or _is_alias(provider_type, model, listing.models):
+    anything = provider_type == "azure" or is_claude_at_vertex(provider_type, model)  # deployments have any name
+    if anything or listing.error or not listing.models:
+        return describe(provider_type, model)
+    if _is_alias(provider_type, model, listing.models):
         return describe(provider_type, model)
     return None
+
+
+def is_claude_at_vertex(provider_type: str, model: str) -> bool:
+    """Listed only where the project may see a partner's models, and callable also where it may not."""
+    return provider_type == "google_vertex" and model.startswith("claude")
 
 
 def _is_alias(provider_type: str, model: str, listed: Iterable[str]) -> bool:
@@ -125,7 +133,9 @@ def _is_alias(provider_type: str, model: str, listed: Iterable[str]) -> bool:
 
 
 def _with_dialect(credential: Credential, model: str) -> Credential:
-    """OpenAI itself shows the reasoning of its reasoning models in Responses alone."""
+    """OpenAI itself shows the reasoning of its reasoning models in Responses alone; Vertex has two vendors' models."""
+    if is_claude_at_vertex(credential.provider_type, model) and not credential.dialect:
+        return replace(credential, dialect="anthropic")
     if credential.dialect or credential.provider_type != "openai" or not is_reasoning_model(model):
         return credential
     host = urlsplit(credential.base_url or "").hostname

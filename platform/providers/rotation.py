@@ -19,7 +19,7 @@ from core.errors import BadInput, Conflict, NotFound
 from providers import entries, listing
 from providers.actions import check_credential, cleaned_key
 from providers.entries import row_entry
-from providers.fingerprints import masked
+from providers.fingerprints import key_name, masked
 from providers.models import Provider
 from providers.validation import checked
 
@@ -34,7 +34,7 @@ def rotate(provider: Provider, new_key: str, overlap: timedelta = OVERLAP, actor
 
     The old key stands by for `overlap`; none does where that is nothing, or where the old one cannot be read.
     """
-    key = cleaned_key(new_key)
+    key = cleaned_key(new_key, provider.provider_type)
     if not key:
         raise BadInput("Enter the new key.")
     if not timedelta(0) <= overlap <= LONGEST:
@@ -70,7 +70,7 @@ def _exchange(row: Provider, key: str, overlap: timedelta) -> None:
     row.previous_key = old if keeps else None
     row.previous_fingerprint = row.fingerprint if keeps else ""
     row.previous_until = at + overlap if keeps else None
-    row.api_key, row.fingerprint = key, masked(key, row.provider_type)
+    row.api_key, row.fingerprint = key, masked(key_name(key), row.provider_type)
     row.rotated_at, row.stood_in_at = at, None
 
 

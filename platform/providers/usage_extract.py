@@ -20,10 +20,14 @@ _UNKNOWN_PLACES = frozenset({"", "global", "not_available"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an answer says of its own price: its service tier, where it was made, and what it was charged at (USD)."""
+    """What an answer says of its own price: its service tier, where it was made, and what it was charged at (USD).
+
+    `model`: what answered, where the name that was asked for does not say it (a deployment at Azure).
+    """
 
     service_tier: str | None = None
     region: str | None = None
+    model: str | None = None
     given_cost_usd: Decimal | None = None
 
 
@@ -202,7 +206,8 @@ def terms(provider_type: str, response: Raw) -> Terms:
     usage = _part(response, "usage") or _part(response, "usageMetadata")
     return Terms(
         service_tier=_service_tier(response, usage),
-        region=_region(usage),
+        region=_region(response, usage),
+        model=(response.get("model") or None) if provider_type == "azure" else None,
         given_cost_usd=given_cost(provider_type, usage),
     )
 
@@ -219,8 +224,8 @@ def _service_tier(response: Raw, usage: Raw) -> str | None:
     return None if tier in _STANDARD else tier
 
 
-def _region(usage: Raw) -> str | None:
-    place = usage.get("inference_geo")  # Anthropic
+def _region(response: Raw, usage: Raw) -> str | None:
+    place = response.get("location") or usage.get("inference_geo")  # our own word at Vertex; Anthropic's
     return place if isinstance(place, str) and place not in _UNKNOWN_PLACES else None
 
 

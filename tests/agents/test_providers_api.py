@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from accounts.models import Membership
+from core.errors import BadInput
 from providers import entries, listing
 from providers.clients.base import close_all
 from providers.models import Provider
+from providers.rotation import rotate
+from tests.providers.fake_server import Reply
 from tests.support.api import Api, Tenant
 from tests.support.vendor import NEW, OLD, Vendor, running_vendor
 
@@ -86,6 +89,31 @@ def test_the_installations_providers_follow_an_organizations_own_and_stay_as_the
         assert (answer.status, "installation's" in answer.detail) == (403, True)
     assert "operators" not in str(whole)
     assert made[0]["id"] == ids[1]
+
+
+def test_a_key_of_two_parts_is_kept_whole_and_shown_by_its_id(vendor: Vendor, api: Api) -> None:
+    vendor.server.decide = lambda path, body: Reply({"modelSummaries": [], "inferenceProfileSummaries": []})
+    keyed = {
+        "provider_type": "bedrock",
+        "name": "aws",
+        "api_key": "aws-secret-1234567",
+        "access_key": "AKIDEXAMPLE1234",
+    }
+    url = vendor.server.url
+    assert "needs its region" in api.post("/providers/", keyed).detail
+    assert "no region" in api.post("/providers/", {**keyed, "region": "x.evil/"}).detail
+    made = api.post("/providers/", {**keyed, "region": "us-east-1", "base_url": url}).ok()
+    assert (made["api_key"], made["region"]) == ("AKI…1234", "us-east-1")
+    row = Provider.objects.get(pk=made["id"])
+    assert entries.row_entry(row).credential.secrets == ("aws-secret-1234567", "AKIDEXAMPLE1234")
+    moved = api.patch(f"/providers/{made['id']}", {"access_key": "AKIDOTHER123456"}).ok()
+    assert (moved["api_key"], "AKIDOTHER123456" in vendor.server.headers[-1]["authorization"]) == ("AKI…3456", True)
+    row.refresh_from_db()
+    with pytest.raises(BadInput, match="two parts"):
+        rotate(row, "another-secret-12345")
+    wrong = {"provider_type": "google_vertex", "name": "g", "region": "global", "api_key": "not JSON"}
+    assert "as the JSON" in api.post("/providers/", wrong).detail
+    assert "ChatGPT" in api.post("/providers/", {**wrong, "provider_type": "chatgpt_oauth", "api_key": "x"}).detail
 
 
 def test_only_owners_and_admins_change_them(vendor: Vendor, api: Api, tenant: Tenant) -> None:

@@ -91,10 +91,45 @@ def test_the_file_dot_env_makes_providers_too_and_the_environment_wins(
     assert made == {"openai": "from the environment", "xai": "from the file", "scripted": ""}
 
 
+def test_clouds_are_made_of_all_that_their_credentials_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    key = tmp_path / "account.json"
+    key.write_text('{"type": "service_account"}')
+    given = {
+        "AWS_ACCESS_KEY_ID": "AKIA1",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "token",
+        "GOOGLE_CLOUD_PROJECT": "ours",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+        "AZURE_API_KEY": "azure",
+        "AZURE_BASE_URL": "https://ours.openai.azure.com",
+        "AZURE_API_VERSION": "2024-10-21",
+        "OPENAI_API_KEY": "openai",
+        "OPENAI_API_BASE": "https://proxy.example",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    made = {entry["name"]: entry for entry in env.base_providers(env.Env())}
+    assert made.keys() == {"openai", "azure", "scripted"}  # neither has its place yet
+    assert (made["azure"]["api_version"], made["openai"]["base_url"]) == ("2024-10-21", "https://proxy.example")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "global")
+    made = {entry["name"]: entry for entry in env.base_providers(env.Env())}
+    bedrock, vertex = made["bedrock"], made["google_vertex"]
+    assert (bedrock["access_key"], bedrock["api_key"], bedrock["region"]) == ("AKIA1", "secret", "eu-central-1")
+    assert bedrock["headers"] == {"X-Amz-Security-Token": "token"}
+    assert (vertex["project"], vertex["region"], vertex["api_key"]) == ("ours", "global", key.read_text())
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bearer")
+    made = {entry["name"]: entry for entry in env.base_providers(env.Env())}
+    assert (made["bedrock"]["api_key"], "access_key" in made["bedrock"]) == ("bearer", False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    with pytest.raises(SystemExit, match=r"gone\.json cannot be read"):
+        env.base_providers(env.Env())
+
+
 def test_what_an_error_tells_people_to_set_is_read() -> None:
     """Messages about a missing provider name these."""
     read = {name for key, _, _, url in env.KEYED_PROVIDERS for name in (key, url) if name}
-    read |= {url for url, _ in env.KEYLESS_PROVIDERS}
+    read |= {url for url, _ in env.KEYLESS_PROVIDERS} | set(env.CLOUD_VARIABLES)
     named = {name for preset in presets().values() for name in (preset.key_env, preset.url_env) if name}
     assert named <= read
 

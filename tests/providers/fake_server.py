@@ -21,6 +21,14 @@ class Reply:
     cut: bool = False
 
 
+def _read(raw: bytes) -> Any:
+    """JSON, or the text of a form."""
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw.decode()
+
+
 class FakeServer:
     """Answers in order; the last answer is repeated. `decide` overrides both."""
 
@@ -43,7 +51,7 @@ class FakeServer:
 
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length") or 0))
-                self._serve(json.loads(raw))
+                self._serve(_read(raw))
 
             def _serve(self, body: Any) -> None:
                 fake.sent.append(body)

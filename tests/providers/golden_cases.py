@@ -8,7 +8,14 @@ from typing import Any
 import orjson
 
 from providers.catalog import preset_of
-from providers.clients import anthropic_wire, google_wire, openai_chat_wire, openai_responses_wire
+from providers.clients import (
+    anthropic_wire,
+    bedrock,
+    google_wire,
+    openai_chat_wire,
+    openai_responses_wire,
+    vertex,
+)
 from providers.types import (
     ImagePart,
     Message,
@@ -122,6 +129,11 @@ def cases() -> dict[str, bytes]:
         "chat_schema": chat(
             "openai", request("gpt-4o", response_format=SCHEMA, parallel_tool_calls=False, tools=TOOLS)
         ),
+        "bedrock_history": bedrock.body(request("us.anthropic.claude-sonnet-4-5-20250929-v1:0", history(), **full)),
+        "bedrock_thinking_between_calls": bedrock.body(
+            request("anthropic.claude-sonnet-4-20250514-v1:0", thinking_budget=2000, **full)
+        ),
+        "vertex_claude": vertex.body(request("claude-opus-4-5@20251101", thinking_budget=2000, **full)),
         "responses_history": openai_responses_wire.body(
             request("gpt-5", history(), reasoning_effort="high", cache_key="agent-1", **full)
         ),

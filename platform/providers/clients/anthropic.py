@@ -18,13 +18,18 @@ from providers.events import ModelEvent
 from providers.types import ModelRequest
 
 LIST_TIMEOUT_S = 15.0
-_INTERLEAVED = {"anthropic-beta": "interleaved-thinking-2025-05-14"}
+INTERLEAVED = "interleaved-thinking-2025-05-14"
 
 
 def normalized(base_url: str) -> str:
     """A base URL as a person may give it, as the SDK wants it: without `/v1`."""
     url = base_url.strip().rstrip("/").removesuffix("/messages").removesuffix("/v1").rstrip("/")
     return url if "://" in url else f"https://{url}"
+
+
+def thinks_between(request: ModelRequest) -> bool:
+    """Whether it must be asked to think between calls of tools too: newer models do so by themselves."""
+    return bool(anthropic_wire.thinks(request) and request.tools and not anthropic_wire.is_adaptive(request.model))
 
 
 def sdk_for(credential: Credential) -> anthropic.Anthropic:
@@ -59,8 +64,7 @@ class AnthropicMessages:
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         body = self.request_body(request)
-        between = anthropic_wire.thinks(request) and request.tools and not anthropic_wire.is_adaptive(request.model)
-        headers = _INTERLEAVED if between else None
+        headers = {"anthropic-beta": INTERLEAVED} if thinks_between(request) else None
         answer = self.transport.stream("/v1/messages", body, request.timeout_s, headers)
         yield from said(MessagesReader(len(body)), answer, self._credential.api_key)
 

@@ -116,9 +116,9 @@ def _marks(messages: Sequence[Message]) -> set[int]:
     return {n for n in markable if messages[n].role != "assistant"}
 
 
-def turns(messages: Sequence[Message], *, cached: bool = True) -> list[orjson.Fragment]:
+def turns(messages: Sequence[Message]) -> list[orjson.Fragment]:
     """All messages but the system prompt. The first must be the user's."""
-    marks = _marks(messages) if cached else set()
+    marks = _marks(messages)
     made = [_turn(m, marked=True) if n in marks else _fragment(m) for n, m in enumerate(messages)]
     first = next((m for m, wire in zip(messages, made, strict=True) if wire), None)
     wires = [wire for wire in made if wire]
@@ -149,27 +149,28 @@ def is_adaptive(model: str) -> bool:
     return bool(_ADAPTIVE.search(model))
 
 
-def body(request: ModelRequest, dropped: frozenset[str] = frozenset()) -> bytes:
-    """The request. `dropped` names the fields that this server refused for this model."""
-    cached = "cache_control" not in dropped
+def body(request: ModelRequest) -> bytes:
+    return orjson.dumps(wire(request))
+
+
+def wire(request: ModelRequest) -> dict[str, Any]:
+    """The request, before it is JSON."""
     system, rest = split_system(request.messages)
-    wire: dict[str, Any] = {
+    made: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_output_tokens or max_output_tokens(request.model) or DEFAULT_MAX_TOKENS,
-        "messages": turns(rest, cached=cached),
+        "messages": turns(rest),
         "stream": True,
     }
     if system:
-        wire["system"] = _marked([{"type": "text", "text": text} for text in system], cached=cached)
+        made["system"] = _marked([{"type": "text", "text": text} for text in system])
     if request.tools:
         strict = bool(_STRICT.search(request.model))
         tools = [_tool(tool, strict=strict and tool.strict) for tool in request.tools]
-        wire["tools"] = _marked(tools, cached=cached)
-        _add_choice(wire, request)
-    _add_settings(wire, request)
-    for name in dropped:
-        wire.pop(name, None)
-    return orjson.dumps(wire)
+        made["tools"] = _marked(tools)
+        _add_choice(made, request)
+    _add_settings(made, request)
+    return made
 
 
 def _tool(tool: ToolSpec, *, strict: bool) -> Block:
@@ -177,9 +178,8 @@ def _tool(tool: ToolSpec, *, strict: bool) -> Block:
     return {**made, "strict": True} if strict else made
 
 
-def _marked(blocks: list[Block], *, cached: bool) -> list[Block]:
-    if cached:
-        blocks[-1] = {**blocks[-1], "cache_control": _MARK}
+def _marked(blocks: list[Block]) -> list[Block]:
+    blocks[-1] = {**blocks[-1], "cache_control": _MARK}
     return blocks
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from providers.catalog import ModelInfo, preset_of
 from providers.errors import BadRequest
 from providers.events import ModelEvent
-from providers.fingerprints import masked
+from providers.fingerprints import key_name, masked
 from providers.types import ModelRequest
 
 NATIVE, CONSTRAINED = "native", "constrained"
@@ -40,13 +40,14 @@ class Credential:
     base_url: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     region: str | None = None
+    project: str | None = None
     api_version: str | None = None
     dialect: str | None = None
     public_only: bool = False
 
     @property
     def fingerprint(self) -> str:
-        return masked(self.access_key or self.api_key, self.provider_type)
+        return masked(self.access_key or key_name(self.api_key), self.provider_type)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -95,6 +96,13 @@ _DIALECTS: dict[str, str] = {
     "google": "providers.clients.google:GoogleGemini",
     "scripted": "providers.clients.scripted:Scripted",
 }
+# Where a platform has another vendor's models, and speaks that one's dialect by doors of its own.
+_PLATFORMS: dict[tuple[str, str], str] = {
+    ("bedrock", "anthropic"): "providers.clients.bedrock:AnthropicAtBedrock",
+    ("azure", "openai_chat"): "providers.clients.azure:AzureChat",
+    ("google_vertex", "anthropic"): "providers.clients.vertex:AnthropicAtVertex",
+    ("google_vertex", "google"): "providers.clients.vertex:GeminiAtVertex",
+}
 _clients: dict[tuple[Credential, str], Client] = {}
 _lock = threading.Lock()
 
@@ -128,7 +136,7 @@ def client_for(credential: Credential, *, tool_mode: str = NATIVE) -> Client:
     elif tool_mode == CONSTRAINED:
         return client_for(credential)
     else:
-        made = load(_DIALECTS[dialect])(credential)
+        made = load(_PLATFORMS.get((credential.provider_type, dialect)) or _DIALECTS[dialect])(credential)
     with _lock:
         while len(_clients) >= MAX_CLIENTS:  # the oldest is dropped, not closed: a thread may be in it
             _clients.pop(next(iter(_clients)))

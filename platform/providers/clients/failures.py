@@ -13,6 +13,7 @@ import orjson
 from providers.errors import (
     AuthenticationFailed,
     BadRequest,
+    BedrockPermissionDenied,
     ContextWindowExceeded,
     InsufficientCredits,
     Overloaded,
@@ -99,6 +100,7 @@ def _asked_delay(body: Any) -> float | None:
 def _class_of(status: int, words: str) -> type[ProviderError]:
     by_words: tuple[tuple[bool, type[ProviderError]], ...] = (
         (status in (400, 413, 422, 500) and bool(_CONTEXT.search(words)), ContextWindowExceeded),
+        (status == 403 and "AccessDeniedException" in words, BedrockPermissionDenied),
         (status == 400 and bool(_BAD_KEY.search(words)), AuthenticationFailed),
         (status in (400, 402, 403, 429) and bool(_CREDITS.search(words)), InsufficientCredits),
         (status in (400, 403) and bool(_FILTER.search(words)), Refused),
@@ -122,6 +124,7 @@ def _class_of(status: int, words: str) -> type[ProviderError]:
 def failure(status: int, body: Any, headers: Mapping[str, str], secret: str) -> ProviderError:
     """The error for an answer with an error status."""
     message, kind = describe(body)
+    kind = f"{kind} {headers.get('x-amzn-errortype') or ''}"
     wait = retry_after(headers)
     if status == 503 and wait is None and _LOADING.search(message):
         wait = 1.0

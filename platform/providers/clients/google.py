@@ -35,7 +35,7 @@ class TimedOut(Exception):
     """No answer in time."""
 
 
-class _Errors:
+class Errors:
     """What the SDK raises, and what it leaves to its HTTP client, by the names of the other SDKs."""
 
     APIStatusError: type[Any] = APIError
@@ -50,28 +50,13 @@ def normalized(base_url: str) -> str:
     return url if "://" in url else f"https://{url}"
 
 
-class Pipe:
-    """Google's SDK with the two methods that a Transport calls: its address and headers, our bytes."""
+class HttpPipe:
+    """The two methods that a Transport calls, by an HTTP client: `base_url` may be empty where addresses are whole."""
 
-    def __init__(self, credential: Credential) -> None:
-        """Nothing of this process's environment is added to a tenant's calls: whatever the SDK would read is given."""
-        self._http = http_client(public_only=credential.public_only)
-        base_url = credential.base_url or preset_of(credential.provider_type).base_url or ""
-        options = HttpOptions(
-            base_url=normalized(base_url),
-            api_version=credential.api_version or VERSION,
-            headers=dict(credential.headers),
-            httpx_client=self._http,
-            async_client_args={"verify": tls(), "ssl": tls()},
-        )
-        self._sdk = Sdk(vertexai=False, api_key=credential.api_key or "none", http_options=options)
-        try:
-            built = self._sdk._api_client._build_request("get", "models", {})
-        except ValueError as error:
-            self._http.close()
-            raise AuthenticationFailed(f"This key cannot be used here: {error}") from None
-        self.base_url = built.url.removesuffix("/models")
-        self._headers = dict(built.headers)
+    def __init__(self, http: httpx2.Client, base_url: str, headers: Mapping[str, str]) -> None:
+        self._http = http
+        self.base_url = base_url
+        self._headers = dict(headers)
 
     def post(
         self, path: str, *, content: bytes, options: Mapping[str, Any], cast_to: type, stream: bool = False
@@ -106,8 +91,34 @@ class Pipe:
         return response
 
     def close(self) -> None:
-        self._sdk.close()
         self._http.close()
+
+
+class Pipe(HttpPipe):
+    """With the address and headers of Google's SDK."""
+
+    def __init__(self, credential: Credential) -> None:
+        """Nothing of this process's environment is added to a tenant's calls: whatever the SDK would read is given."""
+        http = http_client(public_only=credential.public_only)
+        base_url = credential.base_url or preset_of(credential.provider_type).base_url or ""
+        options = HttpOptions(
+            base_url=normalized(base_url),
+            api_version=credential.api_version or VERSION,
+            headers=dict(credential.headers),
+            httpx_client=http,
+            async_client_args={"verify": tls(), "ssl": tls()},
+        )
+        self._sdk = Sdk(vertexai=False, api_key=credential.api_key or "none", http_options=options)
+        try:
+            built = self._sdk._api_client._build_request("get", "models", {})
+        except ValueError as error:
+            http.close()
+            raise AuthenticationFailed(f"This key cannot be used here: {error}") from None
+        super().__init__(http, built.url.removesuffix("/models"), dict(built.headers))
+
+    def close(self) -> None:
+        self._sdk.close()
+        super().close()
 
 
 class GoogleGemini:
@@ -117,7 +128,7 @@ class GoogleGemini:
 
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
-        self.transport = Transport(Pipe(credential), _Errors(), credential.api_key)
+        self.transport = Transport(Pipe(credential), Errors(), credential.api_key)
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:

@@ -92,12 +92,16 @@ class OpenAIChat:
 
     dialect = openai_chat_wire.DIALECT
 
-    def __init__(self, credential: Credential) -> None:
+    def __init__(self, credential: Credential, transport: Transport | None = None) -> None:
         self._credential = credential
         self._preset = preset_of(credential.provider_type)
-        self.transport = transport_for(credential)
+        self.transport = transport or transport_for(credential)
         self._dropped: dict[str, frozenset[str]] = {}
         self._last = LastBody()
+
+    def route(self, model: str, path: str) -> str:
+        """Where a model is asked."""
+        return path
 
     def request_body(self, request: ModelRequest) -> bytes:
         if self._last.request is request:
@@ -117,7 +121,7 @@ class OpenAIChat:
 
     def _open(self, request: ModelRequest) -> Answer:
         """Send; where the server refuses an optional field, send once more without it."""
-        path, timeout = "/chat/completions", request.timeout_s
+        path, timeout = self.route(request.model, "/chat/completions"), request.timeout_s
         body = self.request_body(request)
         try:
             return self.transport.stream(path, body, timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from providers.clients.sse import payloads
@@ -10,6 +10,8 @@ from providers.clients.transport import Answer
 from providers.errors import ConnectionFailed, ProviderError, StreamInterrupted
 from providers.events import Finished, ModelEvent
 from providers.usage import Usage
+
+Split = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 class Reader(Protocol):
@@ -30,21 +32,21 @@ class Reader(Protocol):
         ...
 
 
-def said(reader: Reader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
-    """The events of an answer, `Finished` last."""
+def said(reader: Reader, answer: Answer, secret: str, split: Split = payloads) -> Iterator[ModelEvent]:
+    """The events of an answer, `Finished` last. `split` cuts its bytes into the vendor's events."""
     try:
-        yield from _events(reader, answer, secret)
+        yield from _events(reader, answer, secret, split)
     except ProviderError as error:
         raise _interrupted(error, reader) if answer.started else _unstarted(error) from None
     finally:
         answer.close()
 
 
-def _events(reader: Reader, answer: Answer, secret: str) -> Iterator[ModelEvent]:
+def _events(reader: Reader, answer: Answer, secret: str, split: Split) -> Iterator[ModelEvent]:
     """From a stream, or from one JSON of a server that does not stream."""
     feed = reader.feed
     parts: Iterator[bytes] = (
-        iter((b"".join(answer.chunks()),)) if "json" in answer.content_type else payloads(answer.chunks())
+        iter((b"".join(answer.chunks()),)) if "json" in answer.content_type else split(answer.chunks())
     )
     for data in parts:
         for event in feed(data, secret):

@@ -134,8 +134,18 @@ class Transport:
         options = self._options(timeout_s, None)
         return self._parsed(self._sent(self._sdk.post, path, timeout_s, content=body, options=options))
 
-    def get(self, path: str, timeout_s: float) -> Any:
-        return self._parsed(self._sent(self._sdk.get, path, timeout_s, options=self._options(timeout_s, None)))
+    def get(
+        self,
+        path: str,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        """`params` go before the SDK's own of the same name."""
+        options = self._options(timeout_s, headers)
+        if params:
+            options["params"] = dict(params)
+        return self._parsed(self._sent(self._sdk.get, path, timeout_s, options=options))
 
     def _sent(self, method: Callable[..., httpx2.Response], path: str, timeout_s: float, **how: Any) -> httpx2.Response:
         """The response to a request. It is sent once more over a new connection if the kept one proves to be closed.
