@@ -42,8 +42,9 @@ def edit_message(caller: Caller, agent_id: str, message_id: str, update: UpdateM
     conversation_id = access.get_message(caller, message_id, agent_id=agent_id).conversation_id
     parts: list[Part] = []
     if isinstance(update, UpdateUserMessage):
-        [row] = images.loaded([{"content": parts_of(update.content)}])
-        parts = row["content"]
+        sent = [{"content": parts_of(update.content)}]
+        images.check(sent)
+        parts = images.loaded(sent)[0]["content"]
     with transaction.atomic():
         Conversation.objects.select_for_update(no_key=True).get(pk=conversation_id)
         message = access.get_message(caller, message_id, agent_id=agent_id)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -49,10 +49,8 @@ def loaded(rows: Sequence[Row]) -> list[Row]:
     """The rows, with what stands at the addresses in their place. Raises BadInput."""
     if not any(part["type"] == "image_url" for row in rows for part in row["content"]):
         return list(rows)
-    end = time.monotonic() + FETCH_S
-    found = [{**row, "content": [_loaded(part, end) for part in row["content"]]} for row in rows]
-    check(found)
-    return found
+    left = _Left(time.monotonic() + FETCH_S, MAX_IN_ALL - _bytes(_images(rows)))
+    return [{**row, "content": [_loaded(part, left) for part in row["content"]]} for row in rows]
 
 
 def check(rows: Sequence[Row]) -> None:
@@ -60,7 +58,7 @@ def check(rows: Sequence[Row]) -> None:
     parts = list(_images(rows))
     if len(parts) > MAX_COUNT:
         raise BadInput(f"{len(parts)} images were sent; at most {MAX_COUNT} are taken at once.")
-    if sum(len(part.get("data", "")) for part in parts) * 3 // 4 > MAX_IN_ALL:
+    if _bytes(parts) > MAX_IN_ALL:
         raise BadInput(
             f"The images have more than {MAX_IN_ALL} bytes together. Scale them down, or send fewer at once."
         )
@@ -76,17 +74,30 @@ def _images(rows: Sequence[Row]) -> Iterator[Part]:
     return (part for row in rows for part in row["content"] if part["type"] in ("image", "image_url"))
 
 
-def _loaded(part: Part, end: float) -> Part:
+def _bytes(parts: Iterable[Part]) -> int:
+    return sum(len(part.get("data", "")) for part in parts) * 3 // 4
+
+
+@dataclass(slots=True)
+class _Left:
+    """Of what the images of one send may take together: `until` when, and how many `bytes` more."""
+
+    until: float
+    bytes: int
+
+
+def _loaded(part: Part, left: _Left) -> Part:
     if part["type"] != "image_url":
         return part
     policy = Policy(settings.FETCH_PRIVATE_ADDRESSES, "FETCH_PRIVATE_ADDRESSES", "Perennial-Images/1")
-    left = end - time.monotonic()
-    if left <= 0:
+    seconds, most = left.until - time.monotonic(), min(MAX_BYTES, left.bytes)
+    if seconds <= 0:
         raise BadInput(f"The images could not be fetched within {FETCH_S:g} seconds: send them as base64.")
     try:
-        raw = fetch(part["url"], replace(policy, whole_s=min(left, policy.whole_s)), MAX_BYTES, accept="image/*")
+        raw = fetch(part["url"], replace(policy, whole_s=min(seconds, policy.whole_s)), most, accept="image/*")
     except NotDelivered as error:
         raise BadInput(f"An image could not be fetched: {error} Or send it as base64.") from None
+    left.bytes -= len(raw)
     return _part(raw, base64.b64encode(raw).decode(), None)
 
 

@@ -122,6 +122,14 @@ def test_a_name_that_leads_elsewhere_a_moment_later_gains_nothing(
     assert "private network" in why(url)
 
 
+def test_all_of_them_together_have_a_size(site: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_IN_ALL", 2 * len(PNG) + 1)
+    site.stream(PNG)
+    assert len(fetched(site.url, site.url)) == 2
+    with pytest.raises(BadInput, match="more than 1 bytes"):
+        fetched(site.url, site.url, site.url)
+
+
 def test_all_of_them_together_have_their_time(site: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "FETCH_S", 0.0)
     assert "within" in why(site.url)
