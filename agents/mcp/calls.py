@@ -10,6 +10,7 @@ from django.conf import settings
 
 from agents.mcp import results, sessions, sync
 from agents.mcp.errors import McpFailure, McpUnauthorized
+from agents.mcp.failures import Refused
 from agents.mcp.models import Health, McpServer, McpTool, ServerState, ServerType
 from agents.mcp.target import MissingVariable, Target, target_of
 from core.db import release_connection
@@ -46,6 +47,8 @@ def call(row: McpTool, args: Mapping[str, Any], variables: Variables, abandoned:
     except McpUnauthorized as failure:
         sync.note(row.server, ServerState.UNAUTHORIZED, failure.message)
         raise
+    except Refused as failure:
+        return Returned(failure.message, True)
     content = [block.model_dump(mode="json", by_alias=True) for block in answer.content]
     return Returned(results.text_of(content, answer.structured_content), answer.is_error)
 

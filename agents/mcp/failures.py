@@ -9,6 +9,8 @@ from agents.mcp.errors import McpFailure, McpTimeout, McpUnauthorized
 
 _SHOWN = 300
 _FORGOTTEN = "Session terminated"  # what the SDK makes of a 404: the server did not look at the request
+# Codes that the SDK also makes up where there is no answer, or none that it understands.
+_OF_THE_CONNECTION = frozenset({-32000, -32001, -32600, -32601, -32603, -32700})
 UNAUTHORIZED = (
     "The MCP server wants an authorization: give it a token, or open GET /v1/mcp-servers/connect/{id} and follow it to "
     "the authorization page."
@@ -17,6 +19,10 @@ UNAUTHORIZED = (
 
 class Forgotten(McpFailure):
     """The server does not know the connection any more."""
+
+
+class Refused(McpFailure):
+    """The server answered, and in order: with an error of its own."""
 
 
 def late(what: str, within_s: float, wire: Any) -> McpFailure:
@@ -43,9 +49,7 @@ def told(error: BaseException, wire: Any) -> McpFailure:
     for leaf in _leaves(error):
         name = type(leaf).__name__
         if name == "MCPError":
-            text = _short(leaf)
-            kind = Forgotten if text == _FORGOTTEN else McpFailure
-            return kind(f"The MCP server answered with an error: {text}")
+            return _answered(_short(leaf), leaf.code)  # type: ignore[attr-defined]
         if name == "ValidationError":
             return McpFailure("The MCP server answered with something that is not MCP.")
         if isinstance(leaf, FileNotFoundError | PermissionError):
@@ -53,6 +57,13 @@ def told(error: BaseException, wire: Any) -> McpFailure:
         if name == "HTTPStatusError":
             return McpFailure(f"The MCP server answered with HTTP {leaf.response.status_code}.")  # type: ignore[attr-defined]
     return McpFailure(f"The MCP server could not be reached ({_names(error)}).")
+
+
+def _answered(text: str, code: int) -> McpFailure:
+    said = f"The MCP server answered with an error: {text}"
+    if text == _FORGOTTEN:
+        return Forgotten(said)
+    return McpFailure(said) if code in _OF_THE_CONNECTION else Refused(said)
 
 
 def _problem(wire: Any) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,7 +29,7 @@ _CLOSING_S = 5.0
 
 _thread = LoopThread()
 _open: dict[str, _Session] = {}
-_owner = 0
+_home: asyncio.AbstractEventLoop | None = None
 
 
 def list_tools(target: Target) -> list[dict[str, Any]]:
@@ -54,14 +53,14 @@ def submit(work: Coroutine[Any, Any, None]) -> concurrent.futures.Future[None]:
 
 def close_all() -> None:
     """End every connection of this process, and the commands behind them."""
-    if _owner == os.getpid() and _open:
+    if _thread.runs(_home) and _open:
         with contextlib.suppress(TimeoutError):
             _thread.run(_closed(), _CLOSING_S)
 
 
 def forget(server_id: str) -> None:
     """End the connections to a server that was changed or deleted."""
-    if _owner == os.getpid() and any(key.startswith(server_id) for key in _open):
+    if _thread.runs(_home) and any(key.startswith(server_id) for key in list(_open)):
         _thread.loop().call_soon_threadsafe(_forget, server_id)
 
 
@@ -100,16 +99,18 @@ async def _called(target: Target, name: str, args: Mapping[str, Any]) -> CallToo
 async def _call(session: _Session, name: str, args: Mapping[str, Any]) -> CallToolResult:
     try:
         return await session.ask(lambda link: link.call_tool(name, args), settings.MCP_EXECUTE_TIMEOUT_S, name)
+    except failures.Refused:
+        raise
     except McpFailure:
         _drop(session)
         raise
 
 
 def _session(target: Target) -> _Session:
-    global _owner  # noqa: PLW0603 - after a fork, what is open belongs to the parent
-    if _owner != os.getpid():
+    global _home  # noqa: PLW0603 - what an earlier loop held, of this process or of its parent, is lost with it
+    if _home is not asyncio.get_running_loop():
         _open.clear()
-        _owner = os.getpid()
+        _home = asyncio.get_running_loop()
     found = _open.get(target.key)
     if found is None or found.ended:
         _make_room()
@@ -183,7 +184,6 @@ class _Session:
                 return work.result()
             if self.task in done:
                 raise failures.broken(self._wire)
-            self.task.cancel()
             raise failures.late(f"did not answer ({doing})", within_s, self._wire)
         except McpFailure:
             raise

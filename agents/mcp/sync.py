@@ -22,6 +22,7 @@ MAX_DESCRIPTION = 8_000
 MAX_DEFINITION = 100_000
 _KEPT = ("title", "description", "inputSchema", "outputSchema", "annotations")
 _NAME = 64
+_TAG = "mcp:"
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
@@ -83,8 +84,8 @@ def _touch_agents(tool_ids: Sequence[str]) -> None:
 def _update(server: McpServer, pairs: Sequence[tuple[McpTool, Mapping[str, Any]]], changes: Changes) -> None:
     tools, rows = [], []
     for row, sent in pairs:
-        fields, said = _tool_fields(server, row.tool.name, sent), _said(sent)
         tool = row.tool
+        fields, said = _tool_fields(server, tool, sent), _said(sent)
         same = (
             all(getattr(tool, name) == value for name, value in fields.items()) and row.definition == said["definition"]
         )
@@ -120,8 +121,9 @@ def _add(server: McpServer, offered: Sequence[Mapping[str, Any]], changes: Chang
             name=name,
             tool_type=ToolType.EXTERNAL_MCP,
             source_type="python",
-            **_tool_fields(server, name, sent),
         )
+        for field_name, value in _tool_fields(server, tool, sent).items():
+            setattr(tool, field_name, value)
         tools.append(tool)
         rows.append(McpTool(server=server, tool=tool, name=str(sent["name"])[:200], **_said(sent)))
         changes.added.append(name)
@@ -140,8 +142,9 @@ def _free_name(server_name: str, name: str, taken: set[str]) -> str:
     return longer if longer not in taken else next(one for one in numbered if one not in taken)
 
 
-def _tool_fields(server: McpServer, name: str, sent: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of the Tool row. What an agent's model is offered is always a sound schema."""
+def _tool_fields(server: McpServer, tool: Tool, sent: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of the Tool row. What an agent's model is offered is always a sound schema; what others noted on the tool
+    stays."""
     cleaned = clean(sent.get("inputSchema"))
     description = str(sent.get("description") or sent.get("title") or "")[:MAX_DESCRIPTION]
     mcp = {
@@ -153,9 +156,9 @@ def _tool_fields(server: McpServer, name: str, sent: Mapping[str, Any]) -> dict[
     }
     return {
         "description": description,
-        "json_schema": {"name": name, "description": description, "parameters": cleaned.parameters},
-        "tags": [f"mcp:{server.name}"],
-        "metadata": {"mcp": mcp},
+        "json_schema": {"name": tool.name, "description": description, "parameters": cleaned.parameters},
+        "tags": [f"{_TAG}{server.name}", *(tag for tag in tool.tags if not tag.startswith(_TAG))],
+        "metadata": {**tool.metadata, "mcp": mcp},
     }
 
 

@@ -106,6 +106,9 @@ def test_a_refresh_reports_what_changed_and_agents_keep_their_tools(api: Api, te
     assert Agent.objects.get(pk=agent.pk).prompt_version > version, "workers load its tools anew"
     assert list(AgentTool.objects.filter(agent=agent).values_list("tool__name", flat=True)) == ["stays"]
     assert api.patch(f"/mcp-servers/{server}/refresh").ok() == {"deleted": [], "updated": [], "added": []}
+    api.patch(f"/tools/{after['stays']['id']}", {"tags": ["mine"]}).ok()
+    assert api.patch(f"/mcp-servers/{server}/refresh").ok()["updated"] == ["stays"]
+    assert tools(api, server)["stays"]["tags"] == ["mcp:demo", "mine"]
     api.delete(f"/mcp-servers/{server}")
     assert not AgentTool.objects.filter(agent=agent).exists()
     assert not Tool.objects.filter(organization=tenant.organization).exists()
@@ -157,6 +160,15 @@ def test_a_call_that_takes_too_long_is_given_up_and_the_next_one_works(api: Api,
     assert run(api, server, "wait", seconds=30).status == 408
     settings.MCP_EXECUTE_TIMEOUT_S = 30.0
     assert run(api, server, "add", a=1, b=1).ok()["func_return"] == "2"
+
+
+def test_an_older_server_that_forgets_its_sessions_is_met_anew(api: Api, mcp_url: str) -> None:
+    server = create(api, config(mcp_url, "/forgets")).ok()["id"]
+    told = [run(api, server, "once").ok()["func_return"] for _ in range(2)]
+    assert len(set(told)) == 2
+    refused = run(api, server, "picky").ok()
+    assert (refused["status"], "not these arguments" in refused["func_return"]) == ("error", True)
+    assert tools(api, server)["odd"]["metadata_"]["mcp"]["health"]["status"] == "NON_STRICT_ONLY"
 
 
 def test_a_server_that_wants_an_authorization_is_kept_without_tools(api: Api, mcp_url: str) -> None:

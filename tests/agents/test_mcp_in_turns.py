@@ -59,6 +59,21 @@ def test_a_server_that_hangs_or_dies_costs_a_call_and_no_run(tenant: Tenant, set
     assert [slow.status, died.status, again.status] == [RunStatus.COMPLETED] * 3
 
 
+def test_a_server_sees_the_secrets_of_the_agent_that_calls_it(tenant: Tenant, mcp_url: str) -> None:
+    config = {"server_url": f"{mcp_url}/mcp", "custom_headers": {"X-Key": "key {{ KEY }}"}}
+    server = actions.create_server(tenant.caller, "demo", "streamable_http", config)
+    assert (server.state, server.tools.count()) == ("unseen", 0)
+    ours, bare = thinker(tenant, secrets={"KEY": "ours"}), thinker(tenant)
+    actions.refresh_server(tenant.caller, server.pk, ours.agent_id)
+    for conversation in (ours, bare):
+        attach_tool(tenant.caller, conversation.agent_id, McpTool.objects.get(name="header").tool_id)
+    asked = '[[tool header {"name": "x-key"} then say Done]]'
+    assert returned(turn(tenant, fresh(ours), asked))["content"] == "key ours"
+    refused = turn(tenant, fresh(bare), asked)
+    assert "variable KEY" in returned(refused)["content"]
+    assert refused.status == RunStatus.COMPLETED
+
+
 def test_a_call_that_nobody_waits_for_is_given_up(tenant: Tenant, mcp_url: str) -> None:
     with_tools(tenant, mcp_url)
     target, began = target_of(McpServer.objects.get(), {}), time.monotonic()

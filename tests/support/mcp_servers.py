@@ -207,8 +207,34 @@ def bad_routes() -> list[Route]:  # noqa: C901 - one small function a face
     async def closed(request: Request) -> Response:
         return JSONResponse({"error": "unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
 
+    sessions: set[str] = set()
+
+    async def forgets(request: Request) -> Response:
+        """An older server, which knows each session for one call."""
+        sent = await request.json() if request.method == "POST" else {}
+        session = request.headers.get("mcp-session-id", "")
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": sent.get("id")}
+        match sent.get("method"):
+            case "initialize":
+                session = f"session-{len(sessions)}-{os.urandom(4).hex()}"
+                sessions.add(session)
+                info = {"name": "older", "version": "1"}
+                result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+                return JSONResponse({**answer, "result": result}, headers={"mcp-session-id": session})
+            case "tools/list":
+                tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("once", "picky")]
+                return JSONResponse({**answer, "result": {"tools": [*tools, {"name": "odd", "inputSchema": {}}]}})
+            case "tools/call" if session in sessions and sent["params"]["name"] == "picky":
+                return JSONResponse({**answer, "error": {"code": -32602, "message": "not these arguments"}})
+            case "tools/call" if session in sessions:
+                sessions.remove(session)
+                return JSONResponse({**answer, "result": {"content": [{"type": "text", "text": session}]}})
+            case "notifications/initialized" | "notifications/cancelled":
+                return Response(status_code=202)
+        return Response(status_code=405 if request.method != "POST" else 404)
+
     async def elsewhere(request: Request) -> Response:
         return Response(status_code=307, headers={"Location": "http://127.0.0.1:9/mcp"})
 
-    faces = (hangs, garbage, lies, huge, endless, closed, elsewhere)
+    faces = (hangs, forgets, garbage, lies, huge, endless, closed, elsewhere)
     return [Route(f"/{face.__name__}", face, methods=["GET", "POST", "DELETE"]) for face in faces]
