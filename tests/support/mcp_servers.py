@@ -19,10 +19,8 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
+from tests.support.mcp_faces import ROUTES
 from tests.support.mcp_oauth import guarded_server
 
 ROOT = __file__.removesuffix("/tests/support/mcp_servers.py")
@@ -132,7 +130,7 @@ def whole_app(url: str) -> Starlette:
 
     routes = [route for one in apps for route in one.routes]
     middleware = guarded.user_middleware  # it reads the token, and refuses nobody by itself
-    return Starlette(routes=[*routes, *bad_routes()], lifespan=lifespan, middleware=middleware)
+    return Starlette(routes=[*routes, *ROUTES], lifespan=lifespan, middleware=middleware)
 
 
 def serve() -> None:
@@ -174,67 +172,3 @@ def stdio_config() -> dict[str, Any]:
 
 def stdio() -> None:
     make_server().run("stdio")
-
-
-def bad_routes() -> list[Route]:  # noqa: C901 - one small function a face
-    """One path for each thing that a bad server does."""
-
-    async def hangs(request: Request) -> Response:
-        await asyncio.sleep(60)
-        return Response()
-
-    async def garbage(request: Request) -> Response:
-        return Response("<html>nothing</html>", media_type="text/html")
-
-    async def lies(request: Request) -> Response:
-        return JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {"tools": "many"}})
-
-    async def huge(request: Request) -> Response:
-        async def pieces() -> Any:
-            yield b'{"jsonrpc": "2.0", "id": 1, "result": "'
-            while not await request.is_disconnected():
-                yield b"x" * 65_536
-
-        return StreamingResponse(pieces(), media_type="application/json")
-
-    async def endless(request: Request) -> Response:
-        async def events() -> Any:
-            while not await request.is_disconnected():
-                yield b"data: " + b"x" * 65_536 + b"\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    async def closed(request: Request) -> Response:
-        return JSONResponse({"error": "unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
-
-    sessions: set[str] = set()
-
-    async def forgets(request: Request) -> Response:
-        """An older server, which knows each session for one call."""
-        sent = await request.json() if request.method == "POST" else {}
-        session = request.headers.get("mcp-session-id", "")
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": sent.get("id")}
-        match sent.get("method"):
-            case "initialize":
-                session = f"session-{len(sessions)}-{os.urandom(4).hex()}"
-                sessions.add(session)
-                info = {"name": "older", "version": "1"}
-                result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
-                return JSONResponse({**answer, "result": result}, headers={"mcp-session-id": session})
-            case "tools/list":
-                tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("once", "picky")]
-                return JSONResponse({**answer, "result": {"tools": [*tools, {"name": "odd", "inputSchema": {}}]}})
-            case "tools/call" if session in sessions and sent["params"]["name"] == "picky":
-                return JSONResponse({**answer, "error": {"code": -32602, "message": "not these arguments"}})
-            case "tools/call" if session in sessions:
-                sessions.remove(session)
-                return JSONResponse({**answer, "result": {"content": [{"type": "text", "text": session}]}})
-            case "notifications/initialized" | "notifications/cancelled":
-                return Response(status_code=202)
-        return Response(status_code=405 if request.method != "POST" else 404)
-
-    async def elsewhere(request: Request) -> Response:
-        return Response(status_code=307, headers={"Location": "http://127.0.0.1:9/mcp"})
-
-    faces = (hangs, forgets, garbage, lies, huge, endless, closed, elsewhere)
-    return [Route(f"/{face.__name__}", face, methods=["GET", "POST", "DELETE"]) for face in faces]
