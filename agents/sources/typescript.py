@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agents.sources.limits import MAX_PARAMETERS, Schema, SourceRefused, object_of, untyped, without_null
@@ -113,6 +113,14 @@ class TypeScriptSource:
         """`@param options.depth` describes a field of `options`."""
         fields = {k: described(v, self._docs.params.get(f"{name}.{k}", "")) for k, v in _properties(schema).items()}
         return {**schema, "properties": fields} if fields else schema
+
+
+def argument_order(source: str, name: str | None, otherwise: Iterable[str]) -> tuple[str, ...]:
+    """In which order the tool's function takes its arguments; `otherwise` where its signature cannot be read."""
+    try:
+        return tuple(TypeScriptSource(source, name).argument_names())
+    except SourceRefused:
+        return tuple(otherwise)
 
 
 def _properties(schema: Schema) -> dict[str, Schema]:

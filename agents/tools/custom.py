@@ -10,6 +10,7 @@ from agents import memory, states
 from agents.models import Agent, ToolType
 from agents.sandbox.base import Call
 from agents.sandbox.configured import sandbox
+from agents.sources.typescript import argument_order
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
 from agents.tools.packages import wanted_by
@@ -28,7 +29,7 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
         function=_function(tool["name"], source),
         args=args,
         language=language_of(tool["source_type"], tool["npm_requirements"]),
-        order=tuple((tool["json_schema"].get("parameters") or {}).get("properties") or ()),
+        order=_order(tool, source),
         variables=_variables(context, tool),
         requirements=wanted_by(tool["pip_requirements"]),
         state=state,
@@ -61,6 +62,14 @@ def _state(context: ToolContext) -> dict[str, Any]:
 def _function(name: str, source: str) -> str | None:
     """The one that the tool is named after, where the source has it; else its last one."""
     return name if re.search(rf"^(export +)?(async +)?(def|function) +{re.escape(name)}\b", source, re.M) else None
+
+
+def _order(tool: ToolRow, source: str) -> tuple[str, ...]:
+    """Read from the source: the stored schema has forgotten it, since jsonb sorts its keys."""
+    if tool["source_type"] != "typescript":
+        return ()
+    properties = (tool["json_schema"].get("parameters") or {}).get("properties") or {}
+    return argument_order(source, tool["name"], otherwise=properties)
 
 
 def _variables(context: ToolContext, tool: ToolRow) -> dict[str, str]:

@@ -10,6 +10,7 @@ from threading import BoundedSemaphore
 from agents.sandbox.base import Call, Language, Outcome
 from agents.sandbox.configured import sandbox
 from agents.schemas.tools import PipRequirement, ToolRunFromSource
+from agents.sources.typescript import argument_order
 from agents.tools.arguments import clean
 from core.db import release_connection
 from core.errors import BadInput, LimitExceeded
@@ -26,7 +27,7 @@ def run_source(data: ToolRunFromSource) -> Outcome:
         function=data.name,
         args=data.args,
         language=language_of(data.source_type, data.npm_requirements),
-        order=tuple(data.args),
+        order=argument_order(data.source_code, data.name, otherwise=data.args),
         variables=data.env_vars,
         requirements=requirements(data.pip_requirements or ()),
     )

@@ -86,3 +86,22 @@ def test_an_agents_tool_is_run_by_hand_as_the_agent_would(api: Api) -> None:
     assert api.post(f"{path}/memory_insert/run", edit).ok()["status"] == "success"
     assert api.get(f"/agents/{agent_id}/core-memory/blocks/human").ok()["value"] == "a\nb"
     assert api.post(f"{path}/memory_rethink/run", {"args": {}}).status == 404
+
+
+def test_a_typescript_tool_gets_its_arguments_in_the_order_of_its_signature(api: Api) -> None:
+    """Not in that of its stored schema, whose keys the database sorts."""
+    source = """
+    /**
+     * Repeat a word.
+     * @param word - The word.
+     * @param n - How often.
+     */
+    export function again(word: string, n = 2): string { return word.repeat(n); }
+    """
+    tool_id = api.post("/tools/", {"source_code": source, "source_type": "typescript"}).ok()["id"]
+    agent_id = api.post("/agents/", {"model": "scripted/demo", "tool_ids": [tool_id]}).ok()["id"]
+    path = f"/agents/{agent_id}/tools/again/run"
+    for args, wanted in (({"n": 3, "word": "ab"}, "ababab"), ({"word": "ab"}, "abab")):
+        assert api.post(path, {"args": args}).ok()["func_return"] == wanted
+    tried = api.post("/tools/run", {"source_code": source, "source_type": "typescript", "args": {"n": 1, "word": "c"}})
+    assert tried.ok()["tool_return"] == "c"
