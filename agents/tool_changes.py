@@ -33,9 +33,10 @@ _AUDITED = ("name", "tags", "return_char_limit", "default_requires_approval", "p
 
 
 @transaction.atomic
-def upsert_tool(caller: Caller, data: ToolCreate) -> Tool:
+def upsert_tool(caller: Caller, data: ToolCreate, *, over: bool = True) -> Tool:
     """The tool of this name in the organization: made, or written anew where there is one already; what is not sent of
-    an existing one stays. Raises BadInput (the source, the name), Invalid, Conflict."""
+    an existing one stays. `over` False: a name that is taken is refused. Raises BadInput (the source, the name),
+    Invalid, Conflict."""
     written = Written(
         source_code=data.source_code,
         source_type=data.source_type or "python",
@@ -47,7 +48,7 @@ def upsert_tool(caller: Caller, data: ToolCreate) -> Tool:
     rows = Tool.objects.select_for_update(no_key=True, of=("self",))
     tool = rows.filter(organization_id=caller.organization_id, name=columns["name"]).first()
     if tool is not None:
-        if tool.tool_type != ToolType.CUSTOM:
+        if not over or tool.tool_type != ToolType.CUSTOM:
             raise _taken(tool.name)
         return _save(caller, tool, {name: value for name, value in columns.items() if value is not None})
     tool = Tool(organization_id=caller.organization_id, project_id=caller.project_id, created_by_id=caller.user_id)

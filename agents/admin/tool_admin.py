@@ -1,29 +1,39 @@
-"""Tools in the admin: they are looked at, and administrators say what a custom one may do in the sandbox."""
+"""Tools in the admin: operators write custom ones, administrators say what these may do in the sandbox."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.forms import ModelForm, modelform_factory
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from agents.models import Tool
+from agents import tool_changes
+from agents.admin.tool_forms import FIELDS, LANGUAGES, ToolForm
+from agents.models import Agent, AgentTool, Tool, ToolType
 from agents.sandbox.configured import sandbox
 from agents.tools.grants import grant
 from agents.tools.packages import wanted_by
-from console.access import ADMINS
-from console.admin_base import OrganizationScopedAdmin
+from console.access import ADMINS, OPERATORS, is_superuser, may
+from console.action_form import ActionAdmin, caller_of
 from console.display import badge, pretty, when
+from console.pages import Tab, TabbedAdmin
 
 GRANTED = ("network", "timeout_s")
+SHOWN_AGENTS = 200
 
 
 @admin.register(Tool)
-class ToolAdmin(OrganizationScopedAdmin):
+class ToolAdmin(ActionAdmin, TabbedAdmin):
+    """The form of a tool has the administrators' grants alone; its source has a page beside it."""
+
     shared = True
-    write_roles = ADMINS
     actions = None
     list_display = ("name", "kind", "what", "owner", "created")
     list_select_related = ("organization",)
@@ -37,6 +47,10 @@ class ToolAdmin(OrganizationScopedAdmin):
         ("Source", {"fields": ("source",)}),
         ("In the sandbox", {"fields": ("packages", *GRANTED)}),
     )
+    add_fieldsets = (
+        (None, {"fields": ("organization", "source_type", "source_code")}),
+        ("More", {"fields": FIELDS[2:]}),
+    )
     readonly_fields = (
         "name",
         "kind",
@@ -49,18 +63,76 @@ class ToolAdmin(OrganizationScopedAdmin):
         "packages",
     )
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What a tool is comes by the API; a base tool runs in no sandbox."""
-        return self.readonly_fields if obj is not None and obj.organization_id else (*self.readonly_fields, *GRANTED)
+    def tabs(self) -> Sequence[Tab]:
+        return (
+            Tab("source", "Edit the source", "console/agents/tool_source.html", self.source_tab),
+            Tab("agents", "Agents", "console/agents/tool_agents.html", self.agents_tab),
+        )
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is None:
+            kwargs["form"] = ToolForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fieldsets if obj is not None else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A base tool runs in no sandbox."""
+        if obj is None:
+            return ()
+        return self.readonly_fields if obj.organization_id else (*self.readonly_fields, *GRANTED)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Of what the form has: the grants."""
+        if obj is not None and obj.organization_id is None:
+            return is_superuser(request)
+        return may(request, ADMINS, None if obj is None else str(obj.organization_id))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        return isinstance(obj, Tool) and self.may_edit(request, obj)
+
+    def may_edit(self, request: HttpRequest, tool: Tool) -> bool:
+        custom = tool.tool_type == ToolType.CUSTOM and tool.organization_id is not None
+        return custom and may(request, OPERATORS, str(tool.organization_id))
 
     def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
-        grant(obj, network=obj.network, timeout_s=obj.timeout_s, actor_id=str(request.user.pk))
+        if change:
+            grant(obj, network=obj.network, timeout_s=obj.timeout_s, actor_id=str(request.user.pk))
+
+    def delete_model(self, request: HttpRequest, obj: Tool) -> None:
+        tool_changes.delete_tool(caller_of(request, str(obj.organization_id)), str(obj.pk))
+
+    # Tabs
+
+    def source_tab(self, request: HttpRequest, tool: Tool) -> dict[str, Any] | HttpResponse:
+        known = (tool.source_type or "python") in dict(LANGUAGES)
+        if not known or not self.may_edit(request, tool):
+            if request.method == "POST":
+                raise PermissionDenied
+            return {"form": None, "tool": tool}
+        form = self.source_form(request, tool)
+        if request.method == "POST" and form.is_valid():
+            messages.success(request, "Saved. Agents use it from their next step on.")
+            return redirect("admin:agents_tool_source", tool.pk)
+        return {"form": form, "tool": tool, "schema": self.schema(Tool.objects.get(pk=tool.pk))}
+
+    def source_form(self, request: HttpRequest, tool: Tool) -> ModelForm[Tool]:
+        widgets = partial(self.formfield_for_dbfield, request=request)
+        made = modelform_factory(Tool, form=ToolForm, fields=FIELDS, formfield_callback=widgets)
+        bound = type("BoundToolForm", (made,), {"request": request})
+        form: ModelForm[Tool] = bound(request.POST if request.method == "POST" else None, instance=tool)
+        return form
+
+    def agents_tab(self, request: HttpRequest, tool: Tool) -> dict[str, Any]:
+        rows = AgentTool.objects.filter(tool=tool).select_related("agent").order_by("agent__name")
+        if tool.organization_id is None:  # a base tool: those that the reader may see
+            shown = self.admin_site.get_model_admin(Agent).get_queryset(request)
+            rows = rows.filter(agent__in=shown.order_by())
+        columns = ("requires_approval", "attached_at", "agent__name", "agent__last_run_completion")
+        return {"attached": list(rows.only(*columns, "agent__last_stop_reason")[:SHOWN_AGENTS]), "tool": tool}
+
+    # List
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         rows, duplicates = super().get_search_results(request, queryset, search_term)

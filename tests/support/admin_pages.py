@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from agents.mcp.models import McpServer
 from agents.mcp.target import sealed
+from agents.models import Tool
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
 from conversations.ledger_models import LedgerAudit, Repricing
 from core.time import now
@@ -20,6 +21,7 @@ from tests.support.seed import Seeded
 
 AGENT_TABS = ("memory", "tools", "conversations", "runs", "spend")
 BLOCK_TABS = ("revisions", "agents")
+TOOL_TABS = ("change", "source", "agents")
 
 
 def provider_of(world: Seeded, name: str = "our-openai") -> Provider:
@@ -30,6 +32,13 @@ def provider_of(world: Seeded, name: str = "our-openai") -> Provider:
         api_key=f"sk-secret-of-{world.organization.name}",
         fingerprint="sk-s...wind",
     )
+
+
+def tool_of(world: Seeded) -> Tool:
+    name = "order"
+    schema = {"name": name, "description": "Orders.", "parameters": {"type": "object", "properties": {}}}
+    defaults = {"json_schema": schema, "source_code": 'def order():\n    """Orders."""\n'}
+    return Tool.objects.get_or_create(organization=world.organization, name=name, defaults=defaults)[0]
 
 
 def price_of(world: Seeded) -> PriceOverride:
@@ -173,6 +182,7 @@ def details(world: Seeded) -> list[str]:
     pages = [change(row) for row in rows]
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]
     pages += [reverse(f"admin:agents_block_{tab}", args=[world.blocks[0].pk]) for tab in BLOCK_TABS]
+    pages += [reverse(f"admin:agents_tool_{tab}", args=[tool_of(world).pk]) for tab in TOOL_TABS]
     pages += [reverse("admin:agents_agent_history", args=[world.agents[0].pk])]
     return [*pages, reverse("admin:telemetry_trace", args=[world.trace_ids[0]])]
 
