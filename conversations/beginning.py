@@ -82,9 +82,10 @@ def fork_conversation(
     cut = _cut_at(source, message_id) if message_id else _Cut(source.next_seq - 1, None, _summary(source))
     cut = _before_what_waits(source, cut)
     fork = _begin(caller, source.agent, new, memory.own_blocks(source.pk))
-    fork.next_seq = fork.vector_seq = 1 + _copy(source, fork, cut)  # what copies mean is known of the originals
+    fork.copied = _copy(source, fork, cut)
+    fork.next_seq = fork.vector_seq = 1 + fork.copied  # what copies mean is known of the originals
     fork.context_tokens = 0 if message_id else source.context_tokens
-    fork.save(update_fields=["next_seq", "vector_seq", "context_tokens"])
+    fork.save(update_fields=["copied", "next_seq", "vector_seq", "context_tokens"])
     return fork
 
 

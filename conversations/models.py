@@ -45,6 +45,12 @@ class Conversation(OrganizationModel, Audited):
     compiled_version = models.PositiveIntegerField(default=0, editable=False)
     context_tokens = models.PositiveIntegerField(default=0, editable=False, help_text="As the last model call counted.")
     pending_approval_id = models.CharField(max_length=60, blank=True, editable=False, help_text="Message it waits on.")
+    copied = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Messages that came with a fork; searches find the originals.",
+    )
     sends_wait = models.BooleanField(default=False, db_default=False, editable=False)
     vector_seq = models.PositiveIntegerField(
         default=1, db_default=1, editable=False, help_text="Messages before this one were turned into vectors."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import connection, transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Cast
 from pgvector.django import CosineDistance, HalfVectorField
 
@@ -118,8 +118,9 @@ def _handles(wanted: MessageSearch) -> list[str]:
 
 
 def _messages(wanted: MessageSearch) -> QuerySet[Message]:
-    """What may be found: no empty ones, and no compiled system prompt."""
-    rows = Message.objects.filter(_scope(wanted), is_err=False, seq__gt=0)
+    """What may be found: no empty ones, no compiled system prompt, and beyond one conversation no copies of a fork."""
+    first = 0 if wanted.conversation_id else F("conversation__copied")
+    rows = Message.objects.filter(_scope(wanted), is_err=False, seq__gt=first)
     return rows.filter(role__in=_roles(wanted)).exclude(text="")
 
 

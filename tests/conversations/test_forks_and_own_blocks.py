@@ -76,6 +76,21 @@ def test_a_forks_messages_have_ids_of_their_own_and_no_run(api: Api, agent: Agen
     assert {m.id for m in copies} == set(api.get(f"/conversations/{fork.pk}").ok()["in_context_message_ids"][1:])
 
 
+def test_what_was_said_before_a_fork_is_found_once(api: Api, agent: Agent) -> None:
+    source = make_conversation(agent)
+    make_turn(source, "the walrus sings", "so it does")
+    fork = api.post(f"/conversations/{source.pk}/fork").ok()
+    say(conversation_of(fork), "user", "another walrus")
+
+    def found(**where: str) -> set[tuple[str, str]]:
+        hits = api.post("/messages/search", {"query": "walrus", "search_mode": "fts", **where}).ok()
+        return {(hit["conversation_id"], hit["content"]) for hit in hits}
+
+    said, new = "the walrus sings", (fork["id"], "another walrus")
+    assert found() == found(agent_id=agent.pk) == {(source.pk, said), new}
+    assert found(conversation_id=fork["id"]) == {(fork["id"], said), new}
+
+
 def test_a_fork_costs_the_same_queries_however_much_was_said(api: Api, agent: Agent) -> None:
     source = make_conversation(agent)
     api.post(f"/conversations/{source.pk}/fork").ok()  # what the process learns once
