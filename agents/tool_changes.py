@@ -27,7 +27,7 @@ _PLAIN = (
     "pip_requirements",
     "npm_requirements",
 )
-_NEVER_NULL = frozenset({"tags", "return_char_limit", "enable_parallel_execution", "metadata"})
+_NEVER_NULL = frozenset({"tags", "return_char_limit", "enable_parallel_execution"})
 _SOURCE = frozenset({"source_code", "source_type", "json_schema", "args_json_schema"})
 _AUDITED = ("name", "tags", "return_char_limit", "default_requires_approval", "pip_requirements", "npm_requirements")
 
@@ -44,15 +44,15 @@ def upsert_tool(caller: Caller, data: ToolCreate, *, over: bool = True) -> Tool:
         args_json_schema=data.args_json_schema,
         description=data.description,
     )
-    columns = _written_columns(written) | _plain_columns(data)
+    columns, beside = _written_columns(written), _plain_columns(data)
     rows = Tool.objects.select_for_update(no_key=True, of=("self",))
     tool = rows.filter(organization_id=caller.organization_id, name=columns["name"]).first()
     if tool is not None:
         if not over or tool.tool_type != ToolType.CUSTOM:
             raise _taken(tool.name)
-        return _save(caller, tool, {name: value for name, value in columns.items() if value is not None})
+        return _save(caller, tool, {k: v for k, v in beside.items() if v is not None} | columns)
     tool = Tool(organization_id=caller.organization_id, project_id=caller.project_id, created_by_id=caller.user_id)
-    return _save(caller, tool, {k: v for k, v in columns.items() if v is not None or k not in _NEVER_NULL})
+    return _save(caller, tool, beside | columns)
 
 
 @transaction.atomic

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from agents.sources.limits import SourceRefused
 
+# What has no end reaches to the end of the source: looking for it again from every place would take for ever.
 _TOKEN = re.compile(
-    r"""(?P<skip>\s+|//[^\n]*|/\*(?!\*).*?\*/|/\*\*/)
-      | (?P<doc>/\*\*.*?\*/)
-      | (?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)
+    r"""(?P<skip>\s+|//[^\n]*|/\*\*/|/\*(?!\*).*?(?:\*/|\Z))
+      | (?P<doc>/\*\*.*?(?:\*/|\Z))
+      | (?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*(?:`|\Z))
       | (?P<number>-?\d[\w.]*)
       | (?P<name>[A-Za-z_$][\w$]*)
       | (?P<sign>=>|\.\.\.|\?\.|.)""",

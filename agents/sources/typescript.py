@@ -14,7 +14,7 @@ from agents.sources.ts_types import JsDoc, TsTypes, described, jsdoc
 _EXPORTED = re.compile(
     r"^[ \t]*export[ \t]+(?:default[ \t]+)?(?:async[ \t]+)?function[ \t]*\*?[ \t]*([A-Za-z_$][\w$]*)", re.MULTILINE
 )
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

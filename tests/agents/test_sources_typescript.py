@@ -116,6 +116,10 @@ def test_jsdoc_describes_arguments_and_their_fields() -> None:
         ("export function f(a: " + "[" * 500 + ") {}", ("f",)),
         ("export function f(a: enum", ("f",)),
         ("export function f(" + "a: { b: " * 400, ("f",)),
+        ("/* " * 160_000, ("exports no function",)),
+        ("export function f(a: " + "/** " * 100_000, ("f",)),
+        ("export function f(a: " + "`" * 99_999, ("f",)),
+        ("export function f(a: " + "/* " * 100_000, ("f",)),
         ("enum E { A\nexport function f(a: E) {}", ("'a'",)),
     ],
 )

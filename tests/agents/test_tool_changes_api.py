@@ -75,6 +75,15 @@ def test_creating_and_upserting_a_name_again_writes_the_same_tool_anew(api: Api,
     assert api.get("/tools/count", exclude_letta_tools=True).ok() == 1
 
 
+def test_writing_a_tool_anew_forgets_the_schema_it_was_given(api: Api) -> None:
+    given = {"type": "object", "properties": {"a": {"type": "string"}}}
+    api.post("/tools/", {"source_code": SOURCE, "args_json_schema": given, "default_requires_approval": True}).ok()
+    again = api.put("/tools/", {"source_code": SOURCE, "default_requires_approval": None}).ok()
+    assert again["args_json_schema"] is None
+    assert again["json_schema"]["parameters"]["properties"] == PROPERTIES
+    assert again["default_requires_approval"] is True
+
+
 def test_two_organizations_may_use_the_same_name(made: dict[str, Any], their_api: Api) -> None:
     theirs = their_api.post("/tools/", {"source_code": SOURCE}).ok()
     assert theirs["id"] != made["id"]
