@@ -12,6 +12,7 @@ from accounts.access import Caller
 from agents import access, failover
 from agents.models import Agent
 from agents.prompts import default_system
+from agents.reasoning import asks_reasoning, reasoning_settings
 from agents.schemas.agents import CreateAgent, UpdateAgent
 from agents.schemas.model_settings import carried, refuse_other_type
 from agents.tools.registry import default_tool_rules
@@ -40,7 +41,7 @@ def new_columns(caller: Caller, data: CreateAgent, tool_names: Sequence[str]) ->
     target = _model(caller, data)
     if target is None:
         raise BadInput("Name a model: send `model` as provider/model (GET /v1/models/ lists them).")
-    settings_sent = _settings(caller, data)
+    settings_sent = _settings(caller, data, target)
     refuse_other_type(settings_sent, target.info)
     rules = _rules(data)
     if data.include_base_tool_rules is not False:
@@ -57,7 +58,7 @@ def new_columns(caller: Caller, data: CreateAgent, tool_names: Sequence[str]) ->
         "context_window_limit": data.context_window_limit or (data.llm_config and data.llm_config.context_window),
         "embedding": _embedding(caller, data) or settings.DEFAULT_EMBEDDING or None,
         "compaction_settings": _compaction(data),
-        "response_format": data.response_format and data.response_format.model_dump(),
+        "response_format": _response_format(data),
         "tool_rules": rules,
         "tags": unique(data.tags),
         "timezone": _timezone(data.timezone or "UTC"),
@@ -74,7 +75,7 @@ def changed_columns(caller: Caller, agent: Agent, data: UpdateAgent) -> dict[str
     if "compaction_settings" in sent:
         changes["compaction_settings"] = _compaction(data)
     if "response_format" in sent:
-        changes["response_format"] = data.response_format and data.response_format.model_dump()
+        changes["response_format"] = _response_format(data)
     if data.tool_rules is not None:
         changes["tool_rules"] = _rules(data)
     if data.tags is not None:
@@ -91,9 +92,12 @@ def _changed_model(caller: Caller, agent: Agent, data: UpdateAgent) -> dict[str,
         changes |= {"model": target.info.handle} if target else {}
     if data.llm_config and data.llm_config.context_window:
         changes["context_window_limit"] = data.llm_config.context_window
-    stored, sent = agent.model_settings, _settings(caller, data)
-    if "model" in changes or sent.get("provider_type"):
-        target = resolve(agent.organization_id, changes.get("model") or agent.model, caller.project_id or "")
+    used = None
+    if "model" in changes or asks_reasoning(data) or (data.model_settings and data.model_settings.provider_type):
+        used = resolve(agent.organization_id, changes.get("model") or agent.model, caller.project_id or "")
+    stored, sent = agent.model_settings, _settings(caller, data, used)
+    if used is not None:
+        target = used
         refuse_other_type(sent, target.info)
         stored = carried(stored, target.info.provider_type) if "model" in changes else stored
     if sent or stored is not agent.model_settings:
@@ -114,7 +118,7 @@ def _model(caller: Caller, data: CreateAgent | UpdateAgent) -> ResolvedModel | N
 
 
 def _embedding(caller: Caller, data: CreateAgent | UpdateAgent) -> str | None:
-    handle = data.embedding or (data.embedding_config.handle if data.embedding_config else None)
+    handle = data.embedding or (data.embedding_config.named() if data.embedding_config else None)
     if not handle:
         return None
     target = resolve(caller.organization_id, handle, caller.project_id or "")
@@ -123,8 +127,8 @@ def _embedding(caller: Caller, data: CreateAgent | UpdateAgent) -> str | None:
     return target.info.handle
 
 
-def _settings(caller: Caller, data: CreateAgent | UpdateAgent) -> dict[str, Any]:
-    """What was set of the model's settings, the deprecated spellings included."""
+def _settings(caller: Caller, data: CreateAgent | UpdateAgent, target: ResolvedModel | None) -> dict[str, Any]:
+    """What was set of the model's settings, in the deprecated spellings too. `target` None: none is about thinking."""
     found = data.model_settings.sparse() if data.model_settings else {}
     failover.check(caller.organization_id, found, caller.project_id or "")
     old = data.llm_config
@@ -133,9 +137,8 @@ def _settings(caller: Caller, data: CreateAgent | UpdateAgent) -> dict[str, Any]
         "temperature": old and old.temperature,
         "parallel_tool_calls": data.parallel_tool_calls,
     }
-    budget = getattr(data, "max_reasoning_tokens", None)
-    if budget:
-        spelled["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    if target is not None:
+        spelled |= reasoning_settings(data, target.info)
     return {name: value for name, value in spelled.items() if value is not None} | found
 
 
@@ -152,6 +155,11 @@ def _rules(data: CreateAgent | UpdateAgent) -> list[dict[str, Any]]:
 def _compaction(data: CreateAgent | UpdateAgent) -> dict[str, Any] | None:
     given = data.compaction_settings
     return None if given is None else given.model_dump(exclude_unset=True)
+
+
+def _response_format(data: CreateAgent | UpdateAgent) -> dict[str, Any] | None:
+    given = data.response_format or (data.llm_config.response_format if data.llm_config else None)
+    return None if given is None else given.model_dump()
 
 
 def _timezone(name: str) -> str:

@@ -19,7 +19,7 @@ from accounts.audit import Deed, note
 from agents import access, actions, tool_changes
 from agents.models import Agent, Block, Tool, ToolType
 from agents.schemas.agent_files import MAX_BYTES, MAX_DEPTH, AgentFile, FileAgent, FileTool, ImportedAgents, ImportForm
-from agents.schemas.agents import CreateAgent
+from agents.schemas.agents import CreateAgent, OldEmbeddingConfig
 from agents.schemas.blocks import CreateBlock
 from agents.schemas.model_settings import carried
 from agents.schemas.tools import ToolCreate
@@ -39,6 +39,12 @@ _LEFT_OUT = frozenset(
         "group_ids",
         "initial_message_sequence",
         "memory_variables",
+        "enable_sleeptime",
+        "include_multi_agent_tools",
+        "template_id",
+        "base_template_id",
+        "from_template",
+        "template",
     }
 )
 _OURS = frozenset({"include_base_tools", "include_base_tool_rules", "project_id", "secrets", "block_ids", "tool_ids"})
@@ -133,7 +139,7 @@ def _columns(reading: Reading, spec: FileAgent, place: str) -> dict[str, Any]:
     """The fields of CreateAgent."""
     choices = reading.choices
     given = {name: value for name, value in (spec.model_extra or {}).items() if value is not None}
-    for name in _LEFT_OUT & set(given):
+    for name in (name for name in _LEFT_OUT if given.get(name)):
         reading.left_out[name] += len(given[name]) if isinstance(given[name], list | dict) else 1
     fields = {k: v for k, v in given.items() if k in CreateAgent.model_fields and k not in _LEFT_OUT | _OURS}
     _check_references(spec.block_ids or (), reading.blocks, f"{place}.block_ids")
@@ -165,7 +171,8 @@ def _with_model(reading: Reading, fields: dict[str, Any]) -> dict[str, Any]:
     config = fields.pop("embedding_config", None)
     if choices.embedding:
         return fields | {"embedding": choices.embedding}
-    handle = fields.get("embedding") or (config.get("handle") if isinstance(config, dict) else None)
+    named = _shaped(OldEmbeddingConfig, config, "embedding_config").named() if config else None
+    handle = fields.get("embedding") or named
     if isinstance(handle, str) and handle:
         try:
             resolve(caller.organization_id, handle, caller.project_id or "")

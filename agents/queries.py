@@ -33,8 +33,8 @@ def find_agents(caller: Caller, filters: AgentFilters, project_id: str | None = 
     rows = _tagged(rows, filters.tags, filters.match_all_tags)
     if filters.query_text:
         rows = rows.filter(name__icontains=filters.query_text)
-    if filters.template_id or filters.base_template_id:
-        return rows.none()  # no agent comes from a template here
+    if filters.template_id or filters.base_template_id or filters.identity_id or filters.identifier_keys:
+        return rows.none()  # no agent here comes from a template, or has an identity
     return rows
 
 

@@ -12,6 +12,7 @@ from agents.context import pack_summary, to_local
 from agents.models import Agent
 from agents.prompts import sentences
 from agents.schemas import agent_files as files
+from agents.schemas.content import ImagePart, TextPart
 from agents.tools.arguments import clean_all
 from conversations import images
 from conversations.models import Conversation, Message, Role
@@ -169,7 +170,7 @@ def _read_content(content: str | list[files.Part] | None, n: int) -> Iterator[di
     for part in content or ():
         found: dict[str, Any] = {}
         match part:
-            case files.TextPart():
+            case TextPart():
                 found = {"type": "text", "text": part.text, "signature": part.signature}
             case files.ReasoningPart():
                 found = {"type": "reasoning", "text": part.reasoning, "signature": part.signature}
@@ -179,7 +180,7 @@ def _read_content(content: str | list[files.Part] | None, n: int) -> Iterator[di
                 text = "".join(piece.text for piece in part.summary)
                 found = {"type": "reasoning", "text": text, "id": part.id, "encrypted": part.encrypted_content}
                 found |= {"signature": part.signature}
-            case files.ImagePart():
+            case ImagePart():
                 found = _read_image(part.source, n)
         if found:
             yield {name: value for name, value in found.items() if value is not None}
@@ -203,7 +204,7 @@ def _read_call(call: files.Call) -> dict[str, Any]:
 def _read_return(item: files.Return, names: Mapping[str, str]) -> dict[str, Any]:
     said = item.func_response or ""
     if not isinstance(said, str):
-        said = "".join(part.text for part in said if isinstance(part, files.TextPart))
+        said = "".join(part.text for part in said if isinstance(part, TextPart))
     call_id = item.tool_call_id or ""
     own = {name: getattr(item, name) for name in _OWN if getattr(item, name)}
     return own | {

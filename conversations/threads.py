@@ -14,12 +14,12 @@ from agents.model_calls import CallContext
 from agents.models import Agent, Block
 from agents.schemas.agent_files import FileMessage
 from agents.threads import FoundMessage, MessageSearch
-from conversations import message_files, wire
+from conversations import images, message_files, wire
 from conversations import search as searching
 from conversations.models import Conversation, Message, Role
-from conversations.rows import row_of
+from conversations.rows import row_of, searchable
 from conversations.turn import prompt_input
-from core.errors import AppError, Conflict, NotFound
+from core.errors import AppError, BadInput, Conflict, NotFound
 from core.time import now
 from providers.resolve import resolve
 
@@ -155,8 +155,8 @@ def _default_of(agent: Agent) -> Conversation:
 
 
 def _initial(conversation: Conversation, seq: int, message: dict[str, Any]) -> Message:
-    text = message["content"] if isinstance(message["content"], str) else ""
-    content = [{"type": "text", "text": text}] if text else message["content"]
+    said = message["content"]
+    content = [{"type": "text", "text": said}] if isinstance(said, str) else [_part(part, seq) for part in said]
     return Message(
         organization_id=conversation.organization_id,
         agent_id=conversation.agent_id,
@@ -164,6 +164,18 @@ def _initial(conversation: Conversation, seq: int, message: dict[str, Any]) -> M
         seq=seq,
         role=message["role"],
         content=content,
-        text=text,
+        text=searchable({"content": content, "tool_calls": [], "tool_returns": []}),
+        name=message["name"],
+        otid=message["otid"],
+        sender_id=message["sender_id"],
         created_at=now(),
     )
+
+
+def _part(part: dict[str, Any], seq: int) -> dict[str, Any]:
+    if part["type"] == "text":
+        return {"type": "text", "text": part["text"]}
+    try:
+        return images.inline(part["source"]["data"], part["source"]["detail"])
+    except BadInput as error:
+        raise BadInput(f"initial_message_sequence.{seq - 1}: {error.message}") from None

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from agents.schemas.agents import Handle, Name
 from agents.schemas.base import ConversationId, Wire
+from agents.schemas.content import FilePart, ImagePart, TextPart
 
 MAX_BYTES = 64 * 1024**2
 MAX_DEPTH = 60
@@ -24,39 +25,24 @@ def _aware(at: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-
-class TextPart(_Part):
-    type: Literal["text"]
-    text: str
-    signature: str | None = None
-
-
-class ImagePart(_Part):
-    type: Literal["image"]
-    source: dict[str, Any]
-
-
-class ReasoningPart(_Part):
+class ReasoningPart(FilePart):
     type: Literal["reasoning"]
     reasoning: str
     is_native: bool = True
     signature: str | None = None
 
 
-class RedactedPart(_Part):
+class RedactedPart(FilePart):
     type: Literal["redacted_reasoning"]
     data: str
 
 
-class SummaryText(_Part):
+class SummaryText(FilePart):
     text: str
     index: int = 0
 
 
-class SummarizedPart(_Part):
+class SummarizedPart(FilePart):
     """How OpenAI's reasoning travels: its id and what only OpenAI can read."""
 
     type: Literal["summarized_reasoning"]
@@ -66,7 +52,7 @@ class SummarizedPart(_Part):
     signature: str | None = None
 
 
-class OtherPart(_Part):
+class OtherPart(FilePart):
     """Of calls and returns, which stand in fields of their own, and of reasoning that was left out."""
 
     type: Literal["tool_call", "tool_return", "omitted_reasoning"]
@@ -77,19 +63,19 @@ Part = Annotated[
 ]
 
 
-class Function(_Part):
+class Function(FilePart):
     name: Short
     arguments: str
 
 
-class Call(_Part):
+class Call(FilePart):
     id: Short
     function: Function
     type: Literal["function"] = "function"
     signature: str | None = None
 
 
-class Return(_Part):
+class Return(FilePart):
     tool_call_id: Short | None = None
     status: Literal["success", "error"] = "success"
     func_response: str | list[Part] | None = None
@@ -100,7 +86,7 @@ class Return(_Part):
     edited_arguments: dict[str, Any] | None = None
 
 
-class FileMessage(_Part):
+class FileMessage(FilePart):
     """`stats` and `is_err` are of this server, as are `name` of a return and `signature` of a call."""
 
     id: Short
@@ -126,19 +112,19 @@ class FileMessage(_Part):
     is_err: bool | None = None
 
 
-class FileBlock(_Part):
+class FileBlock(FilePart):
     id: Short
     label: str
     value: str
 
 
-class FileTool(_Part):
+class FileTool(FilePart):
     id: Short
     name: Short | None = None
     tool_type: str = "custom"
 
 
-class FileAgent(_Part):
+class FileAgent(FilePart):
     """Fields of CreateAgent, checked when the agent is made, and what it is made of."""
 
     id: Short
@@ -149,7 +135,7 @@ class FileAgent(_Part):
     messages: Annotated[list[FileMessage], Field(max_length=MAX_MESSAGES)] = Field(default_factory=list)
 
 
-class AgentFile(_Part):
+class AgentFile(FilePart):
     agents: Annotated[list[FileAgent], Field(min_length=1, max_length=MAX_AGENTS)]
     blocks: Annotated[list[FileBlock], Field(max_length=MAX_PARTS)] = Field(default_factory=list)
     tools: Annotated[list[FileTool], Field(max_length=MAX_PARTS)] = Field(default_factory=list)
@@ -165,7 +151,7 @@ class AgentFile(_Part):
         """How many fields nobody here knows, of the file and its messages."""
         return sum(len(part.model_extra or ()) for part in self._closed())
 
-    def _closed(self) -> Iterator[_Part]:
+    def _closed(self) -> Iterator[FilePart]:
         yield self
         for agent in self.agents:
             yield from agent.messages

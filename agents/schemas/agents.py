@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 from agents.models import AgentType
 from agents.schemas.base import MAX_INT, BlockId, Limit, Metadata, Page, PositiveInt, ProjectId, Tags, ToolId, Wire
 from agents.schemas.blocks import BlockOut, CreateBlock
-from agents.schemas.model_settings import ModelSettings, ResponseFormat
+from agents.schemas.content import InlineImage, TextPart
+from agents.schemas.model_settings import Effort, ModelSettings, ResponseFormat
 from agents.schemas.models import EmbeddingConfig, LLMConfig
 from agents.schemas.tool_rules import ToolRule
 from agents.schemas.tools import ToolOut
@@ -61,11 +62,13 @@ class CompactionSettings(Wire):
 
 
 class InitialMessage(Wire):
+    """Images are inline: nothing is fetched for a message that no model answers."""
+
     role: Literal["user", "system", "assistant"]
-    content: str | list[dict[str, Any]]
-    otid: str | None = None
-    name: str | None = None
-    sender_id: str | None = None
+    content: str | list[Annotated[TextPart | InlineImage, Field(discriminator="type")]]
+    otid: Annotated[str, Field(max_length=200)] | None = None
+    name: Annotated[str, Field(max_length=200)] | None = None
+    sender_id: Annotated[str, Field(max_length=60)] | None = None
 
 
 class OldLLMConfig(Wire):
@@ -77,6 +80,10 @@ class OldLLMConfig(Wire):
     context_window: PositiveInt | None = None
     temperature: float | None = None
     max_tokens: PositiveInt | None = None
+    enable_reasoner: bool | None = None
+    max_reasoning_tokens: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
+    reasoning_effort: Effort | None = None
+    response_format: ResponseFormat | None = None
 
     def named(self) -> str | None:
         if self.handle or not (self.provider_name and self.model):
@@ -86,6 +93,19 @@ class OldLLMConfig(Wire):
 
 class OldEmbeddingConfig(Wire):
     handle: str | None = None
+    embedding_endpoint_type: str | None = None
+    embedding_model: str | None = None
+
+    def named(self) -> str | None:
+        if self.handle or not (self.embedding_endpoint_type and self.embedding_model):
+            return self.handle
+        return f"{self.embedding_endpoint_type}/{self.embedding_model}"
+
+
+def refuse_given(value: Any) -> Any:
+    if value:
+        raise ValueError("not supported in this version: leave it out")
+    return value
 
 
 class _AgentFields(Wire):
@@ -122,13 +142,15 @@ class _AgentFields(Wire):
     folder_ids: list[str] | None = None
     source_ids: list[str] | None = None
     identity_ids: list[str] | None = None
+    template_id: str | None = None
+    base_template_id: str | None = None
 
-    @field_validator("folder_ids", "source_ids", "identity_ids", mode="after")
+    @field_validator(
+        "folder_ids", "source_ids", "identity_ids", "template_id", "base_template_id", "enable_sleeptime", mode="after"
+    )
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
-        if value:
-            raise ValueError("not supported in this version: leave it out")
-        return value
+        return refuse_given(value)
 
     def variables(self) -> dict[str, str] | None:
         """By name, in clear text; None: not sent."""
@@ -149,6 +171,16 @@ class CreateAgent(_AgentFields):
     message_buffer_autoclear: bool = False
     max_reasoning_tokens: Annotated[int, Field(ge=0, le=MAX_INT)] | None = None
     enable_reasoner: bool | None = None
+    # Parts of the contract that this version has no place for, as above.
+    include_multi_agent_tools: bool = False
+    from_template: str | None = None
+    template: bool | None = None
+    memory_variables: dict[str, str] | None = None
+
+    @field_validator("include_multi_agent_tools", "from_template", "template", "memory_variables", mode="after")
+    @classmethod
+    def _not_yet_either(cls, value: Any) -> Any:
+        return refuse_given(value)
 
 
 class UpdateAgent(_AgentFields):
@@ -238,6 +270,8 @@ class AgentFilters(Wire):
     project_id: ProjectId | None = None
     template_id: str | None = None
     base_template_id: str | None = None
+    identity_id: str | None = None
+    identifier_keys: list[str] | None = None
     created_by_id: str | None = None
     last_stop_reason: StopReason | None = None
 

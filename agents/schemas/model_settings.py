@@ -126,6 +126,11 @@ def settings_type(provider_type: str) -> str:
     return provider_type if provider_type in get_args(SettingsType) else "openai"
 
 
+def takes(kind: str, name: str) -> bool:
+    """Whether settings of this type have the field."""
+    return name in _OWN_FIELDS.get(kind, ("response_format",))
+
+
 def refuse_other_type(sent: Mapping[str, Any], info: ModelInfo) -> None:
     """Raises BadInput for settings of another vendor than the model's, of which the model would take nothing.
 
