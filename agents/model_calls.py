@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from agents import ledger, spending
+from agents import circuits, ledger, spending
 from agents.failover import StandBy
 from agents.ledger import LISTED_TERMS, UNBILLED, price_call
 from agents.spending import CostOf, Held
@@ -104,6 +104,7 @@ class ModelCall:
         self._abandoned = abandoned
         asker = Asker(context.organization_id, context.project_id, context.identity_id)
         self._stand_by = StandBy(asker, fallbacks)
+        self._wanted_output = request.max_output_tokens
         self._estimated = 0
         self._at = now()
         self._held = Held()
@@ -111,14 +112,18 @@ class ModelCall:
     def events(self) -> Iterator[ModelEvent]:
         """The events of the attempt that answers. Raises ProviderError, Abandoned."""
         attempt = tries = 0
+        if (first := self._stand_by.instead_of(self.target)) is not None:
+            self._turn_to(first)
         while True:
             attempt, tries, shown = attempt + 1, tries + 1, False
             try:
                 for event in self._attempt(attempt):
                     shown = True
                     yield event
+                circuits.note(self.target, None)
                 return
             except ProviderError as error:
+                circuits.note(self.target, error)
                 if shown:
                     raise
                 if error.retryable and tries < settings.MODEL_MAX_ATTEMPTS:
@@ -132,10 +137,14 @@ class ModelCall:
     def _next_model(self, error: ProviderError) -> ResolvedModel | None:
         other = self._stand_by.after(self.target, error)
         if other is not None:
-            wanted, most = self.request.max_output_tokens, other.info.max_output_tokens
-            fitting = min(wanted, most) if wanted and most else wanted
-            self.request = replace(self.request, model=other.model, max_output_tokens=fitting)
+            self._turn_to(other)
         return other
+
+    def _turn_to(self, other: ResolvedModel) -> None:
+        wanted, most = self._wanted_output, other.info.max_output_tokens
+        fitting = min(wanted, most) if wanted and most else wanted
+        self.request = replace(self.request, model=other.model, max_output_tokens=fitting)
+        self.target = other
 
     def _attempt(self, attempt: int) -> Iterator[ModelEvent]:
         client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)

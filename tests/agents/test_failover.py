@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from agents import circuits
+from agents.failover import StandBy
 from agents.model_calls import ModelCall
 from conversations.models import RunStatus
 from providers.clients import base
+from providers.entries import Asker, base_entries
 from providers.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -23,8 +26,9 @@ from providers.errors import (
     Timeout,
 )
 from providers.events import TextDelta
+from providers.rules import StandIn
 from providers.types import Message, ModelRequest, TextPart
-from tests.agents.test_model_calls import CREDENTIAL, Asking, Double, fails
+from tests.agents.test_model_calls import CREDENTIAL, Asking, Double, fails, says
 from tests.support.api import Api, Tenant
 from tests.support.factories import HANDLE
 from tests.support.turns import thinker, traces, turn
@@ -33,6 +37,13 @@ ASKED = ModelRequest(
     model="gpt-4o-mini", messages=(Message("user", (TextPart("[[say from the next]]"),)),), max_output_tokens=9
 )
 DOWN = {"name": "down", "provider_type": "openai_compatible", "base_url": "http://127.0.0.1:1/v1"}
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    circuits.forget_all()
+    yield
+    circuits.forget_all()
 
 
 @pytest.fixture
@@ -98,6 +109,58 @@ def test_a_smaller_model_is_asked_for_less_and_at_the_end_of_the_list_the_failur
         answer(call)
     assert (call.request.model, call.request.max_output_tokens) == ("gpt-3.5-turbo", 4_096)
     assert len(told(asking)) == 2
+
+
+def test_a_model_that_fails_time_after_time_is_asked_last_until_one_call_sees_it_work(
+    client: Double, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(circuits, "monotonic", lambda: clock[0])
+    asking = Asking(tenant)
+
+    def asked(*attempts: Any, fallbacks: tuple[str, ...] = ("nobody/x", HANDLE)) -> list[str]:
+        before = len(told(asking))
+        client.attempts = list(attempts)
+        answer(ModelCall(asking.target, ASKED, asking.context, fallbacks=fallbacks))
+        assert client.attempts == []
+        return [provider for _, provider, _, _ in told(asking)[before:]]
+
+    for _ in range(circuits.FAILURES):
+        assert asked(fails(RateLimited("Slow."))) == ["openai", "scripted"]
+    assert asked() == ["scripted"]
+    assert asked(says("alone"), fallbacks=()) == ["openai"]  # nothing stands by: it is asked, and works
+    for _ in range(circuits.FAILURES):
+        asked(fails(Overloaded("Full.", retry_after=90.0)))
+    clock[0] = 89.0
+    assert asked() == ["scripted"]
+    clock[0] = 91.0
+    assert asked(fails(Timeout("Late."))) == ["openai", "scripted"]  # one tries again, in vain
+    assert asked() == ["scripted"]
+    clock[0] = 125.0
+    assert asked(says("back")) == asked(says("back")) == ["openai"]
+
+
+def test_the_model_that_was_passed_over_is_asked_when_all_others_fail(
+    client: Double, tenant: Tenant, settings: Any
+) -> None:
+    settings.BASE_PROVIDERS = [*settings.BASE_PROVIDERS, DOWN]
+    asking = Asking(tenant)
+    for _ in range(circuits.FAILURES):
+        circuits.note(asking.target, Overloaded("Full."))
+    client.attempts = [says("after all")]
+    call = ModelCall(asking.target, ASKED, asking.context, fallbacks=("down/gpt-3.5-turbo",))
+    other_key = replace(asking.target, stand_ins=(StandIn(base_entries()["scripted"], (RateLimited,)),))
+    assert StandBy(Asker(str(tenant.organization.pk)), (HANDLE,)).instead_of(other_key) is None
+    assert answer(call) == "after all"
+    assert [row[1] for row in told(asking)] == ["openai_compatible", "openai"]
+    assert call.request.max_output_tokens == ASKED.max_output_tokens
+
+
+def test_failures_of_the_question_open_no_circuit(client: Double, tenant: Tenant) -> None:
+    target = Asking(tenant).target
+    for _ in range(circuits.FAILURES):
+        circuits.note(target, BadRequest("What?"))
+    assert not circuits.is_open(target)
 
 
 def test_a_turn_is_answered_by_the_models_that_stand_by(tenant: Tenant, settings: Any, parts: object) -> None:
