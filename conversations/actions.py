@@ -229,7 +229,7 @@ def _deny_pending(run: Run, why: str) -> Row | None:
 def cancel_conversation(conversation: Conversation) -> dict[str, str]:
     """Cancel what runs or waits in the conversation. Raises Conflict where nothing does."""
     runs = Run.objects.filter(conversation=conversation, status__in=(*ACTIVE, RunStatus.WAITING_APPROVAL))
-    found = list(runs)
+    found = list(runs.order_by("-waits_turn", "-created_at"))  # else those that wait would begin, or end with another
     if not found:
         raise Conflict("No active run to cancel in this conversation.")
     return cancel_runs(found)

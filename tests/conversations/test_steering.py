@@ -210,11 +210,29 @@ def test_a_pause_comes_first_and_what_follows_the_answer_takes_it_in(tenant: Ten
     assert block(conversation) == "Name: ?\none"
 
 
+def test_cancelling_everything_cancels_what_waits_too_though_it_is_older_than_what_runs(tenant: Tenant) -> None:
+    conversation = thinker(tenant)
+    needs_approval(conversation, "memory_insert")
+    run = send(tenant, conversation, TURN)
+    waits = steer(tenant, conversation, "And this")
+    work(run)
+    call = conversation.messages.get(role="approval").tool_calls[0]
+    given = {"type": "approval", "tool_call_id": call["id"], "approve": True}
+    answer = send(tenant, conversation, [{"type": "approval", "approvals": [given]}])
+    ids = {run.pk, answer.pk, own(waits).pk}
+    assert cancel_conversation(fresh(conversation)) == dict.fromkeys(ids, "cancelled")
+
+
 def test_its_callback_tells_of_the_turn_that_took_it_in_when_that_has_ended(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(callbacks.outbound, "post", lambda url, body, *_: told.append(json.loads(body)) or 200)
+
+    def post(url: str, body: bytes, *_: Any) -> int:
+        told.append(json.loads(body))
+        return 200
+
+    monkeypatch.setattr(callbacks.outbound, "post", post)
     conversation = thinker(tenant)
     run = running(tenant, conversation, MORE)
     body = SendBody(input=MORE)

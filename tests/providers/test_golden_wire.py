@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.clients import google_wire
+from providers.clients import anthropic_wire, google_wire
 from providers.clients.anthropic_read import MessagesReader
 from providers.clients.google_read import GeminiReader
 from providers.clients.openai_chat_read import ChatReader
@@ -19,7 +19,16 @@ from providers.clients.reading import Reader
 from providers.clients.salvage import TextGate
 from providers.clients.sse import payloads
 from providers.events import Finished, ModelEvent, ReasoningDelta, RedactedReasoning, TextDelta, ToolCallDelta
-from providers.types import ModelRequest, ReasoningPart, RedactedReasoningPart, TextPart, ToolSpec
+from providers.types import (
+    Message,
+    ModelRequest,
+    ReasoningPart,
+    RedactedReasoningPart,
+    TextPart,
+    ToolCall,
+    ToolReturn,
+    ToolSpec,
+)
 from providers.usage import Usage
 from tests.providers.golden_cases import FOLDER, cases, pretty
 
@@ -217,3 +226,19 @@ def test_usage_is_read_from_every_servers_shape(name: str, usage: Usage) -> None
 )
 def test_why_an_answer_ended_is_told(name: str, reason: str) -> None:
     assert read(name)[1].finish_reason == reason
+
+
+@pytest.mark.parametrize(("thought", "thinks"), [((), False), ((ReasoningPart("Hm.", signature="s"),), True)])
+def test_anthropic_thinks_on_behind_a_call_only_where_it_thought_before_whatever_is_said_in_between(
+    thought: tuple[Any, ...], thinks: bool
+) -> None:
+    user = Message("user", (TextPart("Mind the gap."),))
+    calling = Message("assistant", thought, (ToolCall("1", "search", "{}"),))
+    returned = Message("tool", tool_returns=(ToolReturn("1", "search", "found"),))
+    for said in ((), (user,)):
+        asked = ModelRequest(model="claude-sonnet-4-5", messages=(user, calling, returned, *said), thinking_budget=2000)
+        assert anthropic_wire.thinks(asked) is thinks
+    ended = ModelRequest(
+        model="claude-sonnet-4-5", messages=(user, Message("assistant", (TextPart("Hi"),)), user), thinking_budget=1
+    )
+    assert anthropic_wire.thinks(ended)

@@ -137,7 +137,8 @@ def thinks(request: ModelRequest) -> bool:
     """Whether it is to think. In the midst of a turn that began without thinking it is not allowed to."""
     if not request.thinking_budget or request.reasoning_effort == "none":
         return False
-    if request.messages[-1].role != "tool":
+    answered = next((message for message in reversed(request.messages) if message.role != "user"), None)
+    if answered is None or answered.role != "tool":  # what a user says behind returns does not end the turn
         return True
     calling = next((message for message in reversed(request.messages) if message.role == "assistant"), None)
     thought = calling.content if calling else ()
