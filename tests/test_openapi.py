@@ -35,6 +35,7 @@ delete /v1/agents/{agent_id}
 post /v1/agents/{agent_id}/recompile
 post /v1/agents/{agent_id}/system-prompt/recompile
 get /v1/agents/{agent_id}/context
+post /v1/agents/{agent_id}/generate
 get /v1/agents/{agent_id}/core-memory
 get /v1/agents/{agent_id}/core-memory/blocks
 get /v1/agents/{agent_id}/core-memory/blocks/{block_label}

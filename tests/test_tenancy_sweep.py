@@ -55,6 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /v1/_internal_blocks/": {"label": "new", "value": "x"},
     "post /v1/agents/{agent_id}/archival-memory": {"text": "x"},
     "post /v1/agents/{agent_id}/messages": SEND,
+    "post /v1/agents/{agent_id}/generate": {"prompt": "x"},
     "post /v1/agents/{agent_id}/messages/stream": SEND,
     "post /v1/agents/{agent_id}/messages/async": SEND,
     "post /v1/agents/{agent_id}/messages/preview-raw-payload": SEND,

@@ -16,7 +16,7 @@ from accounts.access import Caller
 from accounts.http import ApiRequest
 from agents.access import get_agent
 from agents.api.answers import JSON, answer, answer_plain
-from agents.schemas.agents import AgentState
+from agents.schemas.agents import AgentState, CompactionSettings
 from agents.schemas.base import AgentId
 from agents.states import state_of
 from conversations import access, actions, preview, sse, steering
@@ -59,7 +59,12 @@ class ResetBody(BaseModel):
 
 class CompactBody(BaseModel):
     agent_id: AgentId | None = None
-    compaction_settings: dict[str, Any] | None = None
+    compaction_settings: CompactionSettings | None = None
+
+    def settings(self) -> dict[str, Any] | None:
+        """Those that were sent."""
+        given = self.compaction_settings
+        return None if given is None else given.model_dump(exclude_unset=True)
 
 
 class ResumeBody(BaseModel):
@@ -124,7 +129,7 @@ def reset_messages(request: ApiRequest, agent_id: Path[AgentId], data: ResetBody
 def compact_agent(request: ApiRequest, agent_id: Path[AgentId], data: CompactBody | None = None) -> HttpResponse:
     """Replace older messages of the default conversation by a summary."""
     conversation = access.conversation_ref(request.caller, "default", agent_id)
-    return answer_plain(compact_conversation(request.caller, conversation, data.compaction_settings if data else None))
+    return answer_plain(compact_conversation(request.caller, conversation, data.settings() if data else None))
 
 
 @conversations_router.post("/{conversation_id}/messages", response=LettaResponse)
@@ -160,7 +165,7 @@ def compact(
 ) -> HttpResponse:
     data = data or CompactBody()
     conversation = access.conversation_ref(request.caller, conversation_id, data.agent_id)
-    return answer_plain(compact_conversation(request.caller, conversation, data.compaction_settings))
+    return answer_plain(compact_conversation(request.caller, conversation, data.settings()))
 
 
 @conversations_router.post("/{conversation_id}/recompile", response=str)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from agents.schemas.agents import StopReason
+from pydantic import Field
+
+from agents.schemas.agents import Handle, StopReason
 from agents.schemas.base import Wire
 from conversations.schemas.messages import MessageOut
 
@@ -41,6 +43,21 @@ class LettaResponse(Wire):
     usage: UsageStatistics
     logprobs: dict[str, Any] | None = None
     turns: list[dict[str, Any]] | None = None
+
+
+class GenerateBody(Wire):
+    """`response_schema`: a JSON schema that the answer is to keep to, where the model can."""
+
+    prompt: Annotated[str, Field(min_length=1)]
+    system_prompt: str | None = None
+    override_model: Handle | None = None
+    response_schema: dict[str, Any] | None = None
+
+
+class GenerateResponse(Wire):
+    content: str
+    model: str
+    usage: UsageStatistics
 
 
 class CompactionResponse(Wire):

@@ -193,6 +193,15 @@ def test_cancelling_where_nothing_runs_is_409(api: Api, agent: Agent) -> None:
     assert api.post(f"/conversations/{make_conversation(agent).pk}/cancel").status == 409
 
 
+@pytest.mark.parametrize(
+    "settings", [{"mode": "nonsense"}, {"sliding_window_percentage": 7}, {"clip_chars": "long"}, {"model": 3}]
+)
+def test_settings_that_no_compaction_has_are_422(api: Api, agent: Agent, settings: dict[str, Any]) -> None:
+    for path in (f"/conversations/{agent.pk}/compact", f"/agents/{agent.pk}/summarize"):
+        answer = api.post(path, {"compaction_settings": settings})
+        assert (answer.status, next(iter(settings)) in answer.detail) == (422, True)
+
+
 def test_an_unknown_conversation_is_404_and_a_malformed_id_422(api: Api) -> None:
     answer = api.get(f"/conversations/{UNKNOWN}")
     assert (answer.status, answer.detail) == (404, f"Conversation with ID {UNKNOWN} not found")
