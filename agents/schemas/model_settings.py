@@ -131,6 +131,10 @@ def takes(kind: str, name: str) -> bool:
     return name in _OWN_FIELDS.get(kind, ("response_format",))
 
 
+def _mean_the_same(one: Any, other: str) -> bool:
+    return any({one, other} <= family for family in _FAMILIES)
+
+
 def refuse_other_type(sent: Mapping[str, Any], info: ModelInfo) -> None:
     """Raises BadInput for settings of another vendor than the model's, of which the model would take nothing.
 
@@ -139,7 +143,7 @@ def refuse_other_type(sent: Mapping[str, Any], info: ModelInfo) -> None:
     given, own = sent.get("provider_type"), info.provider_type
     if given in (None, own) or own not in get_args(SettingsType):
         return
-    if not any({given, own} <= family for family in _FAMILIES):
+    if not _mean_the_same(given, own):
         raise BadInput(
             f"model_settings are of provider_type '{given}', but the model {info.handle} is of '{own}': "
             f"send settings with provider_type '{own}', or none."
@@ -149,8 +153,11 @@ def refuse_other_type(sent: Mapping[str, Any], info: ModelInfo) -> None:
 def carried(stored: Mapping[str, Any], provider_type: str) -> dict[str, Any]:
     """What stays of an agent's settings when its model changes to one of this provider type."""
     kind = settings_type(provider_type)
-    if not stored or stored.get("provider_type") in (None, kind):
+    given = stored.get("provider_type")
+    if given in (None, kind):
         return dict(stored)
+    if _mean_the_same(given, kind):
+        return {**stored, "provider_type": kind}
     kept = {*_COMMON, *_OWN_FIELDS.get(kind, ("response_format",))}
     return {name: value for name, value in stored.items() if name in kept} | {"provider_type": kind}
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agents.models import Agent
+from agents.schemas.model_settings import carried
 from conversations.turn import request_fields, spec
 from providers import entries, listing
 from providers.catalog import effort_of
@@ -119,4 +120,8 @@ def test_a_new_handle_alone_keeps_what_the_other_vendor_understands(api: Api) ->
     stored = Agent.objects.get(pk=agent["id"]).model_settings
     assert stored == {"provider_type": "google_ai", "max_output_tokens": 77, "temperature": 0.3}
     same = api.patch(f"/agents/{agent['id']}", {"model": "google_ai/gemini-2.5-flash"}).ok()
+    assert carried({"provider_type": "anthropic", "effort": "low"}, "bedrock") == {
+        "provider_type": "bedrock",
+        "effort": "low",
+    }
     assert same["model_settings"]["max_output_tokens"] == 77

@@ -12,7 +12,35 @@ from providers.clients.base import _DIALECTS, Credential, dialect_of
 from providers.errors import BadRequest
 
 # As Letta's V1 API knows them, and two that its newer SDK adds.
-CONTRACT = ["anthropic", "azure", "baseten", "bedrock", "cerebras", "chatgpt_oauth", "deepseek", "fireworks", "google_ai", "google_vertex", "groq", "hugging-face", "letta", "lmstudio_openai", "minimax", "mistral", "ollama", "openai", "together", "vllm", "sglang", "openrouter", "xai", "zai", "zai_coding", "moonshot", "moonshot_coding"]
+CONTRACT = [
+    "anthropic",
+    "azure",
+    "baseten",
+    "bedrock",
+    "cerebras",
+    "chatgpt_oauth",
+    "deepseek",
+    "fireworks",
+    "google_ai",
+    "google_vertex",
+    "groq",
+    "hugging-face",
+    "letta",
+    "lmstudio_openai",
+    "minimax",
+    "mistral",
+    "ollama",
+    "openai",
+    "together",
+    "vllm",
+    "sglang",
+    "openrouter",
+    "xai",
+    "zai",
+    "zai_coding",
+    "moonshot",
+    "moonshot_coding",
+]
 
 
 @pytest.mark.parametrize("kind", CONTRACT)
