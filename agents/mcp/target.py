@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agents.mcp.models import McpServer, ServerType
-from core.errors import BadInput
-from core.secrets import Secret
+from core.errors import BadInput, Conflict
+from core.secrets import Secret, Undecryptable
 
 MASK = "********"
 DEFAULT_HEADER = "Authorization"
@@ -27,6 +27,10 @@ _QUERY = re.compile(r"(?i)([?&][^=&#]*(?:key|token|secret|password|auth|credenti
 
 class MissingVariable(BadInput):
     """A template names a variable that nobody gave a value."""
+
+
+class Unreadable(Conflict):
+    """No key of this installation opens what is stored."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,14 @@ class Target:
 
 
 def revealed(secret: Any) -> str:
-    """Of an encrypted column, whose value in Python is a Secret. Raises Undecryptable."""
-    return str(secret.reveal())
+    """Of an encrypted column, whose value in Python is a Secret. Raises Unreadable."""
+    try:
+        return str(secret.reveal())
+    except Undecryptable:
+        raise Unreadable(
+            "What is stored of this MCP server cannot be decrypted: have the operator put the encryption key back, or "
+            "delete the server and add it anew."
+        ) from None
 
 
 def sealed(config: Mapping[str, Any]) -> Any:
@@ -60,7 +70,7 @@ def sealed(config: Mapping[str, Any]) -> Any:
 
 
 def config_of(server: McpServer) -> dict[str, Any]:
-    """Raises Undecryptable."""
+    """Raises Unreadable."""
     return dict(json.loads(revealed(server.config)))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agents.mcp.models import McpServer, McpTool, ServerType
-from agents.mcp.target import config_of, shown
+from agents.mcp.target import Unreadable, config_of, shown
 from agents.schemas.base import Wire
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -133,16 +133,23 @@ class RefreshResult(Wire):
     added: list[str]
 
 
+def _shown(server: McpServer) -> dict[str, Any]:
+    """Of one that no key opens, what stands beside the secret: one such row must not hide the others of a list."""
+    try:
+        return shown(config_of(server))
+    except Unreadable:
+        return {"server_url": server.address, "command": server.address}
+
+
 def server_out(server: McpServer) -> MCPServer:
-    """Raises Undecryptable."""
-    fields = {**shown(config_of(server)), "id": server.pk, "server_name": server.name}
+    fields = {**_shown(server), "id": server.pk, "server_name": server.name}
     if server.server_type == ServerType.STDIO:
         return StdioMCPServer.model_validate({"args": [], **fields})
     return HttpMCPServer.model_validate({**fields, "mcp_server_type": server.server_type})
 
 
 def older_out(server: McpServer) -> OlderConfig:
-    fields = {**shown(config_of(server)), "server_name": server.name, "type": server.server_type}
+    fields = {**_shown(server), "server_name": server.name, "type": server.server_type}
     return OlderConfig.model_validate(fields)
 
 

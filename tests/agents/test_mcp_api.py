@@ -8,6 +8,7 @@ import pytest
 
 from agents.mcp.models import McpServer, McpTool
 from agents.models import Agent, AgentTool, Tool
+from core.secrets import Secret
 from tests.support.api import Answer, Api, Tenant
 from tests.support.factories import make_agent
 from tests.support.mcp_servers import stdio_config
@@ -231,3 +232,11 @@ def test_a_server_of_another_organization_is_not_found_by_its_name(api: Api, the
     assert their_api.get("/tools/mcp/servers/demo/tools").status == 404
     assert their_api.post("/tools/mcp/servers/demo/tools/add/execute", {"args": {"a": 1, "b": 1}}).status == 404
     assert their_api.delete("/tools/mcp/servers/demo").status == 404
+
+
+def test_a_server_that_no_key_opens_is_listed_and_refused(api: Api, mcp_url: str) -> None:
+    server = create(api, config(mcp_url, "/mcp?token=x")).ok()["id"]
+    McpServer.objects.update(config=Secret(stored="v1:gone:AAAA"))
+    assert api.get("/mcp-servers/").ok()[0]["server_url"] == mcp_url
+    assert api.patch(f"/mcp-servers/{server}/refresh").status == 409
+    assert api.delete(f"/mcp-servers/{server}").status == 204
