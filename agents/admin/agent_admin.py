@@ -14,7 +14,10 @@ from django.utils.safestring import SafeString
 from agents import actions, memory
 from agents.admin.agent_forms import AgentForm, NewAgentForm
 from agents.admin.spend import spend_of_agent
+from agents.cloning import clone_agent
+from agents.importing import SUFFIX
 from agents.models import Agent, AgentBlock, RevisionActor, Tool
+from agents.schemas.agent_files import CloneAgent
 from agents.tools.variables import load_variables
 from console.action_form import ActionAdmin, caller_of
 from console.display import badge, span, when
@@ -68,6 +71,7 @@ class AgentAdmin(ActionAdmin, TabbedAdmin):
             Tab("conversations", "Conversations", "console/agents/conversations.html", self.conversations_tab),
             Tab("runs", "Recent runs", "console/agents/runs.html", self.runs_tab),
             Tab("spend", "Spend", "console/agents/spend.html", spend_of_agent),
+            Tab("clone", "Copy", "console/agents/clone.html", self.clone_tab),
         )
 
     # List
@@ -148,6 +152,25 @@ class AgentAdmin(ActionAdmin, TabbedAdmin):
         names = offered.order_by("name").values_list("pk", "name", "tool_type")
         offer = [row for row in names[:500] if row[0] not in have]
         return {"attached": attached, "offered": offer, "variables": variables}
+
+    def clone_tab(self, request: HttpRequest, agent: Agent) -> dict[str, Any] | HttpResponse:
+        name = request.POST.get("name", "").strip()
+        if request.method == "POST":
+            self.reach(request, str(agent.pk), write=True)
+            wanted = CloneAgent(
+                name=name[:100] or None,
+                with_messages="messages" in request.POST,
+                copy_blocks="share" not in request.POST,
+                copy_secrets="secrets" in request.POST,
+            )
+            try:
+                made = clone_agent(caller_of(request, str(agent.organization_id)), str(agent.pk), wanted)
+            except AppError as error:
+                messages.error(request, error.message)
+            else:
+                messages.success(request, f"{made.name} is a copy of {agent.name}.")
+                return redirect("admin:agents_agent_change", made.pk)
+        return {"name": name or f"{agent.name}{SUFFIX}"[:100], "with_messages": True}
 
     def conversations_tab(self, request: HttpRequest, agent: Agent) -> dict[str, Any]:
         rows = agent.conversations.order_by("-last_message_at", "-created_at")

@@ -41,6 +41,17 @@ def test_an_agent_made_in_the_admin_is_whole(browser: Any, world: Seeded) -> Non
     assert agent.conversations.filter(is_default=True).exists()
 
 
+def test_an_agent_is_copied_by_those_who_may_change_it(browser: Any, world: Seeded) -> None:
+    agent = world.agents[0]
+    Agent.objects.filter(pk=agent.pk).update(model=MODEL, model_settings={})
+    url = reverse("admin:agents_agent_clone", args=[agent.pk])
+    assert browser("viewer").post(url, {"name": "Twin"}).status_code == 403
+    assert browser("operator").post(url, {"name": "Twin", "share": "on"}).status_code == 302
+    twin = Agent.objects.get(name="Twin")
+    assert set(twin.blocks.all()) == set(agent.blocks.all())
+    assert twin.conversations.get().messages.count() == 1
+
+
 def test_an_unknown_model_is_refused_beside_its_field(browser: Any, world: Seeded) -> None:
     sent = {"organization": world.organization.pk, "name": "Made here", "model": "nobody/knows"}
     response = browser("operator").post(reverse("admin:agents_agent_add"), sent)
