@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -180,4 +181,5 @@ def warm_up() -> None:
     models_of(entries)
     for entry in entries:
         if preset_of(entry.credential.provider_type).dialect != "minilm":
-            client_for(entry.credential)
+            with suppress(ProviderError):  # its list has just been logged as one that cannot be had
+                client_for(entry.credential)

@@ -27,6 +27,7 @@ from providers.clients.azure import endpoint
 from providers.clients.base import Credential, client_for, close_all
 from providers.clients.sse import payloads
 from providers.embeddings import embed
+from providers.entries import base_entries
 from providers.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -37,7 +38,8 @@ from providers.errors import (
     RateLimited,
 )
 from providers.events import Finished, ModelEvent
-from providers.resolve import _with_dialect
+from providers.listing import models_of
+from providers.resolve import _with_dialect, warm_up
 from providers.types import Message, ModelRequest, TextPart
 from providers.usage import Usage
 from tests.providers.fake_server import FakeServer, Reply
@@ -322,3 +324,12 @@ def test_azure_without_a_date_is_asked_by_its_present_api(fake_server: FakeServe
         "https://ours.azure.com/openai/deployments/a/b",
     ):
         assert endpoint(given) == "https://ours.azure.com"
+
+
+def test_a_provider_of_the_environment_that_cannot_be_used_stops_no_worker(settings: Any) -> None:
+    settings.BASE_PROVIDERS = [
+        {"name": "google_vertex", "provider_type": "google_vertex", "api_key": "{}", "region": "global"},
+        {"name": "azure", "provider_type": "azure", "api_key": "azure-key-1234"},
+    ]
+    warm_up()
+    assert models_of(list(base_entries().values())) == []
