@@ -29,7 +29,15 @@ _PLAIN = (
 )
 _NEVER_NULL = frozenset({"tags", "return_char_limit", "enable_parallel_execution"})
 _SOURCE = frozenset({"source_code", "source_type", "json_schema", "args_json_schema"})
-_AUDITED = ("name", "tags", "return_char_limit", "default_requires_approval", "pip_requirements", "npm_requirements")
+_AUDITED = (
+    "name",
+    "tags",
+    "return_char_limit",
+    "default_requires_approval",
+    "pip_requirements",
+    "npm_requirements",
+    "network",
+)
 
 
 @transaction.atomic
@@ -151,8 +159,11 @@ def _check_requirements(wanted: Iterable[PipRequirement]) -> None:
 def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     made = tool._state.adding
     before, name = (None if made else _told(tool)), tool.name
+    granted_for = _runs(tool)
     for column, value in columns.items():
         setattr(tool, column, value)
+    if _runs(tool) != granted_for:
+        tool.network = False  # an administrator granted it to what was there then
     tool.last_updated_by_id = caller.user_id
     try:
         with transaction.atomic():
@@ -169,6 +180,10 @@ def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     if "pip_requirements" in columns:
         install_soon(tool.pip_requirements)
     return tool
+
+
+def _runs(tool: Tool) -> tuple[Any, ...]:
+    return tool.source_code, tool.source_type, tool.pip_requirements, tool.npm_requirements
 
 
 def _tell_agents(tool: Tool, old_name: str) -> None:

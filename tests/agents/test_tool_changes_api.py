@@ -132,6 +132,15 @@ def test_a_rename_reaches_the_rules_of_the_agents(api: Api, made: dict[str, Any]
     assert agent.prompt_version > version
 
 
+def test_other_source_or_packages_take_the_network_back(api: Api, made: dict[str, Any]) -> None:
+    for change in ({"source_code": SOURCE.replace("a + b", "a - b")}, {"pip_requirements": [{"name": "requests"}]}):
+        Tool.objects.filter(pk=made["id"]).update(network=True)
+        api.patch(f"/tools/{made['id']}", {"tags": ["kept"]}).ok()
+        assert Tool.objects.get(pk=made["id"]).network
+        api.patch(f"/tools/{made['id']}", change).ok()
+        assert not Tool.objects.get(pk=made["id"]).network
+
+
 def test_a_deleted_tool_is_gone_from_its_agents(api: Api, made: dict[str, Any]) -> None:
     agent_id = api.post("/agents/", {"model": "scripted/demo", "tool_ids": [made["id"]]}).ok()["id"]
     assert api.delete(f"/tools/{made['id']}").ok() is None
