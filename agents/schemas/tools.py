@@ -121,7 +121,11 @@ class ToolUpdate(_ToolFields):
 
 
 class ModifyApproval(Wire):
-    requires_approval: bool | None = None
+    """The TypeScript SDK sends the field under the name that it has as an argument there."""
+
+    requires_approval: bool | None = Field(
+        None, validation_alias=AliasChoices("requires_approval", "body_requires_approval")
+    )
 
 
 class FunctionSchema(Wire):
