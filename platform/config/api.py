@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, re_path
 from django.urls.resolvers import RoutePattern
 from ninja import NinjaAPI
 from ninja.errors import ValidationError, ValidationErrorContext
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from pydantic import BaseModel
 from accounts.http import BearerKey
 from agents.api import ROUTERS as AGENT_ROUTERS
 from config import api_errors
+from config.api_document import complete
 from config.api_errors import UnreadableBody, answer
 from conversations.api import ROUTERS as CONVERSATION_ROUTERS
 from core.errors import Unavailable
@@ -61,6 +63,13 @@ class EitherSlash(RoutePattern):
 class Api(NinjaAPI):
     def validation_error_from_error_contexts(self, error_contexts: list[ValidationErrorContext]) -> ValidationError:
         return api_errors.collect(error_contexts)
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        document = super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        complete(document)
+        return document
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         view = operation.view_func
