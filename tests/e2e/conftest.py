@@ -13,6 +13,8 @@ from letta_client import Letta
 from tests.support.live import MODEL, Live
 from tests.support.parts import TestParts
 
+pytest.register_assert_rewrite("tests.e2e.surface")
+
 HERE = Path(__file__).parent
 SHOWN_BYTES = 6_000
 

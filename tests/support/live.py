@@ -129,6 +129,7 @@ class Live:
             "OPENAI_BASE_URL": f"{self.mock_url}/v1",
             "ANTHROPIC_API_KEY": "test",
             "ANTHROPIC_BASE_URL": self.mock_url,
+            "MCP_ALLOWED_HOSTS": LOOPBACK,
             "RUN_LEASE_S": "2",
             "SWEEP_INTERVAL_S": "1",
             "DEFAULT_MODEL": MODEL,
