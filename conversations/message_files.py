@@ -156,7 +156,7 @@ def _read(message: files.FileMessage, n: int, names: dict[str, str]) -> dict[str
         **said,
         "role": role,
         "approvals": _read_approvals(message) if role == "approval" and not calls else None,
-        "stats": message.stats,
+        "stats": _read_stats(message),
         "is_err": bool(message.is_err),
         "text": searchable(said),
         "created_at": message.created_at or now(),
@@ -215,6 +215,15 @@ def _read_return(item: files.Return, names: Mapping[str, str]) -> dict[str, Any]
         "stdout": item.stdout,
         "stderr": item.stderr,
     }
+
+
+def _read_stats(message: files.FileMessage) -> dict[str, Any] | None:
+    """What a request for approval waits for is some of its own calls; None: all of them."""
+    if message.role != "approval":
+        return message.stats if message.role == "summary" else None
+    awaited = (message.stats or {}).get("awaits")
+    found = [call.id for call in message.tool_calls or () if isinstance(awaited, list) and call.id in awaited]
+    return {"awaits": found} if found else None
 
 
 def _read_approvals(message: files.FileMessage) -> list[dict[str, Any]]:

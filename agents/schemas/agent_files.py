@@ -22,6 +22,9 @@ Short = Annotated[str, Field(max_length=200)]
 
 
 def _aware(at: datetime) -> datetime:
+    """In UTC where it says no zone; within the years that every zone can show."""
+    if not 1900 <= at.year <= 2200:
+        raise ValueError("a time between 1900 and 2200 is wanted")
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

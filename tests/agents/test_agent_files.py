@@ -182,6 +182,18 @@ def test_a_call_that_nobody_answered_is_answered(api: Api, agent: Agent) -> None
     assert (last.role, last.tool_returns[0]["tool_call_id"], last.in_context) == ("tool", "c9", True)
 
 
+@pytest.mark.parametrize("awaits", [7, ["other"], [["c9"]], {"c9": 1}])
+def test_a_request_that_waits_for_nonsense_can_be_read(api: Api, agent: Agent, awaits: Any) -> None:
+    file = export(api, agent.pk)
+    spec = file["agents"][0]
+    spec["messages"] = [spec["messages"][0], next(m for m in spec["messages"] if m["role"] == "approval")]
+    spec["messages"][1]["stats"] = {"awaits": awaits}
+    spec["in_context_message_ids"] = [m["id"] for m in spec["messages"]]
+    copy = send(api, file).ok()["agent_ids"][0]
+    shown = api.get(f"/agents/{copy}/messages", include_return_message_types="approval_request_message").ok()
+    assert shown[0]["tool_call"]["tool_call_id"] == "c9"
+
+
 def broken(file: Any, path: str, value: Any) -> Any:
     changed: Any = json.loads(json.dumps(file))
     *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
@@ -209,7 +221,7 @@ def test_a_hostile_file_is_refused_with_the_place_and_leaves_nothing(api: Api, a
         "agents.0.in_context_message_ids": ["message-99"],
         "agents.0.messages.3.role": "root",
         "agents.0.messages.3.content": [{"type": "video"}],
-        "agents.0.messages.3.created_at": "yesterday",
+        "agents.0.messages.3.created_at": "0001-01-01T00:00:00+00:00",
         "agents.0.model": "nobody/nothing",
         "agents.0.timezone": "Moon/Base",
         "agents.0.secrets": {"A B": "hunter2"},
