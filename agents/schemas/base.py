@@ -25,6 +25,7 @@ ConversationId = Annotated[str, Field(pattern=id_pattern("conv"))]
 Label = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_/-]+$", max_length=50)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT)]
+Count = Annotated[int, Field(ge=-1, le=MAX_INT)]  # to compare with: "more than -1" is any
 
 
 class Wire(BaseModel):

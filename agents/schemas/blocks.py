@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from agents.models import DEFAULT_BLOCK_LIMIT, TEMPLATE_IDS, Block
-from agents.schemas.base import Metadata, Page, PositiveInt, ProjectId, Tags, Wire
+from agents.schemas.base import Count, Metadata, Page, PositiveInt, ProjectId, Tags, Wire
 from core.pagination import Order
 
 Search = Annotated[str, Field(max_length=200)]
@@ -121,9 +121,9 @@ class BlockFilters(Wire):
     label_search: Annotated[str, Field(max_length=50)] | None = None
     description_search: Search | None = None
     value_search: Search | None = None
-    connected_to_agents_count_gt: int | None = None
-    connected_to_agents_count_lt: int | None = None
-    connected_to_agents_count_eq: list[int] | None = None
+    connected_to_agents_count_gt: Count | None = None
+    connected_to_agents_count_lt: Count | None = None
+    connected_to_agents_count_eq: list[Count] | None = None
     identity_id: str | None = None
     identifier_keys: list[str] | None = None
 
