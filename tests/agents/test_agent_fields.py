@@ -106,9 +106,9 @@ def test_pages_by_each_order_meet_every_agent_once_in_both_directions(api: Api, 
         whole = [one["id"] for one in api.get("/agents/", order_by=key, order=order).ok()]
         assert set(whole) == {agent.pk for agent in agents}
         forwards: list[str] = []
-        while page := api.get(
-            "/agents/", order_by=key, order=order, limit=2, **({"after": forwards[-1]} if forwards else {})
-        ).ok():
+        first: dict[str, Any] = {"order_by": key, "order": order, "limit": 2}
+        while page := api.get("/agents/", **first).ok():
             forwards += [one["id"] for one in page]
+            first["after"] = forwards[-1]
         before = [one["id"] for one in api.get("/agents/", order_by=key, order=order, before=whole[3], limit=2).ok()]
         assert (forwards, before) == (whole, whole[1:3])

@@ -42,7 +42,7 @@ def test_no_answer_and_no_column_has_a_secrets_value(api: Api, agent: dict[str, 
         stored = str(cursor.fetchone())
     deeds = str(list(AuditEntry.objects.filter(action="agent.secrets").values_list("before", "after")))
     assert "TOKEN" in deeds
-    sent = repr(CreateAgent(secrets={"TOKEN": VALUE}))
+    sent = repr(CreateAgent.model_validate({"secrets": {"TOKEN": VALUE}}))
     assert [VALUE in text for text in (str(agent), full, stored, deeds, sent)] == [False] * 5
 
 

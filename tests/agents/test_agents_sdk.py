@@ -38,6 +38,18 @@ def test_an_agents_life(sdk: Letta) -> None:
         sdk.agents.retrieve(agent.id)
 
 
+def test_an_agent_goes_through_a_file(sdk: Letta) -> None:
+    agent = sdk.agents.create(name="Sam", model="scripted/demo", secrets={"TOKEN": "old"})
+    written = sdk.agents.export_file(agent.id)
+    made = sdk.agents.import_file(
+        file=("sam.af", written.encode()), name="Eve", secrets='{"TOKEN": "new"}', strip_messages=True
+    )
+    copy = sdk.agents.retrieve(made.agent_ids[0], include=["agent.secrets"])
+    assert (copy.name, [secret.key for secret in copy.secrets or []]) == ("Eve", ["TOKEN"])
+    with pytest.raises(letta_client.UnprocessableEntityError, match="agents"):
+        sdk.agents.import_file(file=("sam.af", b"{}"))
+
+
 def test_lists_are_walked_page_by_page(sdk: Letta) -> None:
     made = [sdk.agents.create(name=f"Agent {n}", model="scripted/demo").id for n in range(5)]
     assert [agent.id for agent in sdk.agents.list(limit=2, order="asc")] == made
