@@ -43,6 +43,9 @@ FAILURE = {
     "anyOf": [{"required": ["detail"]}, {"required": ["error"]}],
 }
 
+# One of a stream; `data` is a message as JSON, or `[DONE]`.
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+
 
 def complete(document: dict[str, Any]) -> None:
     """To each operation the failures that it may answer with, and to those that can stream that they can; what an
@@ -58,7 +61,7 @@ def complete(document: dict[str, Any]) -> None:
             if verb == "post" and path.endswith(STREAMING):
                 found |= OF_STREAMS
                 answer = operation["responses"][200]
-                answer.setdefault("content", {})["text/event-stream"] = {"schema": {"type": "string"}}
+                answer.setdefault("content", {})["text/event-stream"] = {"schema": EVENT}
             for status in sorted(found):
                 operation["responses"].setdefault(status, {"$ref": f"#/components/responses/{_name(status)}"})
 
