@@ -10,10 +10,13 @@ from core.secrets import Secret, encrypt
 
 
 class EncryptedTextField(models.TextField):
-    """Text that is encrypted at rest; its Python value is a `core.secrets.Secret`. Assign a str or a Secret."""
+    """Text that is encrypted at rest; its Python value is a `core.secrets.Secret`. Assign a str or a Secret.
+
+    An empty text is no secret, and is stored as it is.
+    """
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Secret | None:
-        return None if value is None else Secret(stored=value)
+        return None if value is None else Secret(stored=value) if value else Secret(plain="")
 
     def to_python(self, value: Any) -> Secret | None:
         if value is None or isinstance(value, Secret):
@@ -24,4 +27,7 @@ class EncryptedTextField(models.TextField):
         secret = self.to_python(value)
         if secret is None:
             return None
-        return secret.stored or encrypt(secret.reveal())
+        if secret.stored:
+            return secret.stored
+        plain = secret.reveal()
+        return encrypt(plain) if plain else ""

@@ -102,7 +102,8 @@ def columns() -> Iterator[tuple[type[Model], Field[Any, Any]]]:
 def _batches(model: type[Model], column: Field[Any, Any], size: int) -> Iterator[list[tuple[Any, Secret]]]:
     """Rows that another key than the first encrypted, in the order of their primary key."""
     rows = model._base_manager.exclude(**{column.name: None}).extra(  # noqa: S610 - the one name in it is our own
-        where=[f"NOT starts_with({_quoted(model, column)}, %s)"], params=[current_prefix()]
+        where=[f"{_quoted(model, column)} <> '' AND NOT starts_with({_quoted(model, column)}, %s)"],
+        params=[current_prefix()],
     )
     after = None
     while True:
@@ -134,7 +135,7 @@ def _by_key(model: type[Model], column: Field[Any, Any]) -> Counter[str]:
     name = _quoted(model, column)
     table = connection.ops.quote_name(model._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT split_part({name}, ':', 2), count(*) FROM {table} WHERE {name} IS NOT NULL GROUP BY 1")  # noqa: S608
+        cursor.execute(f"SELECT split_part({name}, ':', 2), count(*) FROM {table} WHERE {name} <> '' GROUP BY 1")  # noqa: S608
         return Counter(dict(cursor.fetchall()))
 
 
