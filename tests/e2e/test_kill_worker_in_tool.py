@@ -17,7 +17,7 @@ from agents.models import Tool
 source = "import time\\ndef {name}(word: str):\\n    time.sleep(3)\\n    return 'heard ' + word\\n"
 parameters = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
 made = {}
-for name, network in (("listen", False), ("send_mail", True)):
+for name, network in (("hear_slowly", False), ("mail_slowly", True)):
     schema = {"name": name, "description": "A slow tool.", "parameters": parameters}
     organization = Organization.objects.get()
     tool = Tool.objects.create(
@@ -47,8 +47,8 @@ def test_tool_calls_outlive_the_worker_that_made_them(live: Live, client: Letta)
     live.start_service("worker")
     wait_for(lambda: not live.sql(ACTIVE, list(runs.values()))[0][0], RECOVERED_S, what="the runs ended")
 
-    assert live.sql(RETURNS, runs["listen"]) == [("heard you",)]
-    ((told,),) = live.sql(RETURNS, runs["send_mail"])
+    assert live.sql(RETURNS, runs["hear_slowly"]) == [("heard you",)]
+    ((told,),) = live.sql(RETURNS, runs["mail_slowly"])
     assert "outcome of this call is unknown" in told
     for run_id in runs.values():
         assert live.sql(STEPS, run_id) == [("success",), ("success",)]
