@@ -94,7 +94,7 @@ def _loaded(part: Part, left: _Left) -> Part:
     if seconds <= 0:
         raise BadInput(f"The images could not be fetched within {FETCH_S:g} seconds: send them as base64.")
     try:
-        raw = fetch(part["url"], replace(policy, whole_s=min(seconds, policy.whole_s)), most, accept="image/*")
+        raw = fetch(part["url"], replace(policy, whole_s=min(seconds, policy.whole_s)), most, accept="image/*").body
     except NotDelivered as error:
         raise BadInput(f"An image could not be fetched: {error} Or send it as base64.") from None
     left.bytes -= len(raw)

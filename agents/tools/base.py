@@ -54,14 +54,15 @@ def nothing(context: ToolContext, args: Args) -> object:
 class BaseTool:
     """`apply` runs inside the step's transaction: its effect commits or vanishes with the step's messages, so that a
     worker killed at any moment doubles nothing. It must not touch the network. What needs the network (an embedding)
-    is done before, in `prepare`, outside any transaction; `apply` gets its result.
+    is done before, in `prepare`, outside any transaction; `apply` gets its result. None: the tool acts outside the
+    database, as `agents.tools.external` tells.
 
     `edits`: the name of the argument that holds the label of the block which the tool changes.
     """
 
     name: str
     tool_type: str
-    apply: Callable[[ToolContext, Args, Any], str]
+    apply: Callable[[ToolContext, Args, Any], str] | None
     prepare: Callable[[ToolContext, Args], object] = nothing
     parallel: bool = False
     edits: str | None = None

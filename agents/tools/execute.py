@@ -138,7 +138,7 @@ def _plan(call: ToolCall, offer: Offer, context: ToolContext) -> Planned:
         args = read(call.name, call.arguments, row["json_schema"], offer.prefilled.get(call.name) or {})
         if external is not None:
             return Planned(call=call, context=context, args=args, external=external, row=row, limit=limit)
-        if tool is None or tool.tool_type != row["tool_type"]:
+        if tool is None or tool.apply is None or tool.tool_type != row["tool_type"]:
             raise ToolError(f"{call.name} is not available on this server")
         prepared = tool.prepare(context, args)
     except (ToolError, AppError, ProviderError) as error:
@@ -167,7 +167,7 @@ def _lock(planned: Sequence[Planned], results: Mapping[int, Result]) -> None:
 def _apply(item: Planned, result: Result | None) -> Result:
     if result is not None:
         return _edited(item, dict(result))
-    if item.tool is None:
+    if item.tool is None or item.tool.apply is None:
         return _failed(item, item.error or "")
     try:
         with transaction.atomic():

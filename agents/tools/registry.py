@@ -26,6 +26,9 @@ _TOOLS = (
     BaseTool("memory_replace", ToolType.SLEEPTIME_CORE, blocks.memory_replace, edits="label"),
     BaseTool("memory_rethink", ToolType.SLEEPTIME_CORE, blocks.memory_rethink, edits="label"),
     BaseTool("memory_finish_edits", ToolType.SLEEPTIME_CORE, talk.memory_finish_edits),
+    BaseTool("run_code", ToolType.BUILTIN, None, parallel=True),
+    BaseTool("web_search", ToolType.BUILTIN, None, parallel=True),
+    BaseTool("fetch_webpage", ToolType.BUILTIN, None, parallel=True),
 )
 BASE_TOOLS = {tool.name: tool for tool in _TOOLS}
 

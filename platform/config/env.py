@@ -93,7 +93,7 @@ class Env(BaseSettings):
     batch_runs: int = Field(default=16, ge=1, le=1000, description="Runs of batches at once, of all organizations.")
     batch_runs_of_one: int = Field(default=4, ge=1, le=1000, description="Of these, an organization's.")
     tool_loop_limit: int = Field(default=8, ge=0, le=1000, description="Equal tool calls in a row end a run; 0: never.")
-    fetch_private_addresses: bool = Field(default=False, description="Images by URL may lie in our own network.")
+    fetch_private_addresses: bool = Field(default=False, description="Images, pages by URL may be of our own network.")
     message_vectors: int = Field(default=256, ge=0, le=10_000, description="Embedded per 10 s for searches; 0: none.")
 
     telemetry_spool_dir: Path | None = None
@@ -116,6 +116,14 @@ class Env(BaseSettings):
     sandbox_memory_mb: int = Field(default=512, ge=64)
     sandbox_node: str = Field(default="", description="Node 22.13 or newer, for TypeScript tools; empty: looked for.")
     sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
+
+    exa_api_key: SecretStr = SecretStr("")
+    exa_base_url: str = "https://api.exa.ai"
+    tavily_api_key: SecretStr = SecretStr("")
+    tavily_base_url: str = "https://api.tavily.com"
+    brave_api_key: SecretStr = SecretStr("")
+    brave_base_url: str = "https://api.search.brave.com"
+    searxng_url: str = ""
 
     mcp_disable_stdio: bool = Field(default=True, description="MCP servers that are commands on this machine: refused.")
     mcp_allowed_hosts: str = Field(default="", description="Private hosts, addresses, networks of MCP servers.")
@@ -141,7 +149,8 @@ class Env(BaseSettings):
     default_embedding: str = ""
 
     @field_validator(
-        "database_url", "redis_url", "clickhouse_url", "clickhouse_console_url", "otlp_endpoint", "email_url"
+        *("database_url", "redis_url", "clickhouse_url", "clickhouse_console_url", "otlp_endpoint", "email_url"),
+        *("exa_base_url", "tavily_base_url", "brave_base_url", "searxng_url"),
     )
     @classmethod
     def _is_an_address(cls, url: str) -> str:

@@ -153,6 +153,17 @@ SANDBOX_TIMEOUT_S = ENV.sandbox_timeout_s
 SANDBOX_MEMORY_MB = ENV.sandbox_memory_mb
 SANDBOX_NODE = ENV.sandbox_node
 SANDBOX_POOL = ENV.sandbox_pool
+SEARCH_KEYS = {
+    "EXA_API_KEY": ENV.exa_api_key.get_secret_value(),
+    "TAVILY_API_KEY": ENV.tavily_api_key.get_secret_value(),
+    "BRAVE_API_KEY": ENV.brave_api_key.get_secret_value(),
+}
+SEARCH_URLS = {
+    "exa": ENV.exa_base_url,
+    "tavily": ENV.tavily_base_url,
+    "brave": ENV.brave_base_url,
+    "searxng": ENV.searxng_url,
+}
 MCP_DISABLE_STDIO = ENV.mcp_disable_stdio
 MCP_ALLOWED_HOSTS = [host.strip() for host in ENV.mcp_allowed_hosts.split(",") if host.strip()]
 MCP_OAUTH_REDIRECT_URL = ENV.mcp_oauth_redirect_url

@@ -5,8 +5,9 @@ Each address on the way, redirects included, is looked up once, checked, and con
 
 from __future__ import annotations
 
+import codecs
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -14,10 +15,21 @@ import httpx
 from core.outbound import NotDelivered, Policy, opened
 
 MOST_REDIRECTS = 4
+QUADRATIC = frozenset({"idna", "punycode"})  # text of some megabytes would take them hours
 
 
-def fetch(url: str, policy: Policy, most: int, *, accept: str = "*/*") -> bytes:
-    """The body, of `most` bytes at most; `policy.whole_s` is for all of it. Raises NotDelivered."""
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """`url`: where it stood in the end. `media_type`, `charset`: as the answer names them, or empty."""
+
+    url: str
+    body: bytes
+    media_type: str
+    charset: str
+
+
+def fetch(url: str, policy: Policy, most: int, *, accept: str = "*/*") -> Fetched:
+    """What has `most` bytes at most; `policy.whole_s` is for all of it. Raises NotDelivered."""
     end = time.monotonic() + policy.whole_s
     headers = {"Accept": accept, "Accept-Encoding": "identity"}
     for _ in range(MOST_REDIRECTS + 1):
@@ -26,7 +38,9 @@ def fetch(url: str, policy: Policy, most: int, *, accept: str = "*/*") -> bytes:
             break
         with opened("GET", _checked(url), replace(policy, whole_s=left), headers=headers) as answer:
             if not answer.is_redirect:
-                return _body(answer, urlsplit(url).hostname or "", most)
+                body = body_of(answer, urlsplit(url).hostname or "", most)
+                kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+                return Fetched(url, body, kind, _charset(answer))
             url = urljoin(url, answer.headers["location"])
     raise NotDelivered(f"{urlsplit(url).hostname} points elsewhere again and again: give the address itself.")
 
@@ -39,13 +53,24 @@ def _checked(url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.scheme not in ("http", "https"):
-        raise NotDelivered("This is no URL that can be fetched: give one like https://example.com/image.png.")
+        raise NotDelivered("This is no URL that can be fetched: give one like https://example.com/page.")
     if parts.username or parts.password:
         raise NotDelivered("Leave the user and password out of the URL.")
     return url
 
 
-def _body(answer: httpx.Response, host: str, most: int) -> bytes:
+def _charset(answer: httpx.Response) -> str:
+    """One that `decode` knows, or empty."""
+    named = answer.charset_encoding or ""
+    try:
+        b"".decode(named or "utf-8")
+        return "" if codecs.lookup(named or "utf-8").name in QUADRATIC else named
+    except (LookupError, ValueError):
+        return ""
+
+
+def body_of(answer: httpx.Response, host: str, most: int) -> bytes:
+    """Raises NotDelivered for a failure, and for more than `most` bytes."""
     if not answer.is_success:
         raise NotDelivered(f"{host} answered {answer.status_code}.", status=answer.status_code)
     if answer.headers.get("content-encoding", "identity") != "identity":

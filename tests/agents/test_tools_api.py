@@ -47,7 +47,7 @@ def test_base_tools_are_everybodys(api: Api, their_api: Api, own: Tool) -> None:
     [
         ({"name": "add_numbers"}, {"add_numbers"}),
         ({"names": ["add_numbers", "memory_insert"]}, {"add_numbers", "memory_insert"}),
-        ({"search": "TWO"}, {"add_numbers"}),
+        ({"search": "TWO NUM"}, {"add_numbers"}),
         ({"search": "Y_FINISH"}, {"memory_finish_edits"}),
         ({"tool_types": ["custom"]}, {"add_numbers"}),
         ({"tool_ids": ["nonsense"]}, set()),

@@ -61,9 +61,8 @@ class FakeServer:
                 data = reply.stream if reply.stream is not None else json.dumps(reply.body).encode()
                 self.send_response(reply.status)
                 kind = "application/json" if reply.stream is None else "text/event-stream"
-                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(data) + (100 if reply.cut else 0)))
-                for name, value in reply.headers.items():
+                for name, value in {"Content-Type": kind, **reply.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)

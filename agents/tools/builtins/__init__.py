@@ -1,0 +1,1 @@
+"""Tools of this server that reach beyond it: code in the sandbox, searches of the web, and its pages."""
