@@ -24,7 +24,7 @@ MODEL ?=
 PERENNIAL_CACHE ?=
 # Each worker of `make test` is a process with databases of its own.
 TEST_WORKERS ?= 2
-TEST_ARGS ?= -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+TEST_ARGS ?= -n $(TEST_WORKERS) --dist loadfile
 TESTS ?=
 
 .PHONY: help up demo down test lint fmt bench install

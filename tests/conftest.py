@@ -33,15 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
     _point_settings_at(f"redis://{NOWHERE}/0", f"clickhouse://{NOWHERE}/none", "/nonexistent/spool")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers share files among them, the longest first, so that none ends alone; what needs the live installation is
-    done by one of them (tests/e2e/conftest.py)."""
-    for item in items:
-        if "e2e" not in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: ("e2e" not in item.path.parts, "stack" not in item.path.parts))
-
-
 def _point_settings_at(redis_url: str, clickhouse_url: str, spool: str) -> None:
     from django.conf import settings
 
