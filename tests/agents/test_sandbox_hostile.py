@@ -65,7 +65,9 @@ REFUSED = {
 def test_a_tool_is_refused(sandbox: LocalSandbox, name: str) -> None:
     failure = run(sandbox, REFUSED[name]).failure
     assert failure is not None
-    assert failure.kind == "exception", failure
+    # Which limit such processes meet first, that of their number or that of their time, is chance.
+    also = {"crashed"} if name == "processes without end" else set()
+    assert failure.kind in {"exception", *also}, failure
     assert failure.message
 
 

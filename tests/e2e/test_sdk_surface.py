@@ -90,7 +90,7 @@ def test_every_scenario_is_of_a_method_that_the_sdk_has() -> None:
     assert set(SCENARIOS) == set(NOW)
 
 
-def test_the_document_of_compatibility_says_what_was_seen(seen: Seen) -> None:
+def test_the_document_of_compatibility_says_what_was_seen(world: World, seen: Seen) -> None:
     if set(seen.beyond) != set(NOW):
         pytest.fail("the document is compared after all methods were called: run the whole file")
     text = document.written(seen.beyond, LATER)
