@@ -73,8 +73,9 @@ def measure_recording(size: int = 20_000, calls: int = 4_000) -> Recording:
 def measure_shipping(url: str, size: int = 20_000, rows: int = 6_000) -> Shipping:
     """From sealed segments to rows in all four tables of a migrated database."""
     from telemetry.backends.clickhouse import ClickHouse
-    from telemetry.shipper import Shipper
+    from telemetry.shipper import Shipper, collect_rarely
 
+    collect_rarely()  # as the shipper's process does
     with tempfile.TemporaryDirectory() as directory:
         spool = Spool(Path(directory), Limits(segment_age_s=60))
         texts = _texts(size)
