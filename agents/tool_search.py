@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from agents.model_calls import CallContext, embed_texts
 from agents.models import Tool, ToolVector
 from agents.schemas.tools import ToolSearchRequest, ToolSearchResult, tool_out
 from core.errors import AppError, BadInput
+from core.ranks import fused, places
 from providers.errors import ProviderError
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ NAMES = 5_000
 NEW_VECTORS = 256
 PER_CALL = 64
 LIKE = 0.5
-_RANK_OFFSET = 60
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -55,9 +55,11 @@ def search_tools(caller: Caller, wanted: ToolSearchRequest) -> list[ToolSearchRe
         newest = rows.order_by("-created_at", "pk")[: wanted.limit]
         return [ToolSearchResult(tool=tool_out(tool), combined_score=0.0) for tool in newest]
     lists = _lists(caller, rows, wanted, query)
-    scores = _fused([lists.said, lists.meant or ()])
+    scores = fused(lists.said, lists.meant or ())
     tools = {tool.pk: tool for tool in rows.filter(pk__in=list(scores)[: wanted.limit])}
-    return [_result(tools[pk], score, lists) for pk, score in list(scores.items())[: wanted.limit] if pk in tools]
+    said, meant = places(lists.said), None if lists.meant is None else places(lists.meant)
+    best = list(scores.items())[: wanted.limit]
+    return [_result(tools[pk], score, said, meant) for pk, score in best if pk in tools]
 
 
 def embedded_text(tool: Tool) -> str:
@@ -81,27 +83,15 @@ def _lists(caller: Caller, rows: QuerySet[Tool], wanted: ToolSearchRequest, quer
         return _Lists(words)
 
 
-def _result(tool: Tool, score: float, lists: _Lists) -> ToolSearchResult:
+def _result(tool: Tool, score: float, said: Mapping[str, int], meant: Mapping[str, int] | None) -> ToolSearchResult:
+    """The places are those in the two lists."""
     return ToolSearchResult(
         tool=tool_out(tool),
-        embedded_text=embedded_text(tool) if lists.meant is not None else None,
-        fts_rank=_place(lists.said, tool.pk),
-        vector_rank=_place(lists.meant or (), tool.pk),
+        embedded_text=embedded_text(tool) if meant is not None else None,
+        fts_rank=said.get(tool.pk),
+        vector_rank=(meant or {}).get(tool.pk),
         combined_score=score,
     )
-
-
-def _place(ids: Sequence[str], tool_id: str) -> int | None:
-    return ids.index(tool_id) + 1 if tool_id in ids else None
-
-
-def _fused(lists: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Reciprocal rank: who stands high in one list, or well in several, comes first."""
-    scores: dict[str, float] = {}
-    for ids in lists:
-        for place, tool_id in enumerate(ids, 1):
-            scores[tool_id] = scores.get(tool_id, 0.0) + 1 / (_RANK_OFFSET + place)
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
 def _by_words(rows: QuerySet[Tool], query: str) -> list[str]:
@@ -112,7 +102,7 @@ def _by_words(rows: QuerySet[Tool], query: str) -> list[str]:
     any_of = SearchQuery(" | ".join(words), config=CONFIG, search_type="raw")
     ranked = rows.annotate(found=vector, rank=SearchRank(vector, any_of)).filter(found=any_of)
     by_text = list(ranked.order_by("-rank", "pk").values_list("pk", flat=True)[:RANKED])
-    return list(_fused([_by_name(rows, words), by_text]))
+    return list(fused(_by_name(rows, words), by_text))
 
 
 def _by_name(rows: QuerySet[Tool], words: Sequence[str]) -> list[str]:

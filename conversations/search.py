@@ -24,6 +24,7 @@ from agents.threads import MessageSearch
 from conversations.models import Message, Role
 from conversations.vector_models import MessageVector
 from core.errors import AppError, BadInput
+from core.ranks import fused, places
 from providers.errors import ProviderError
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 Vectors = Mapping[str, Sequence[float]]
 POOL = 100
 NEWEST = 2_000
-SMOOTHING = 60
 MAX_HANDLES = 3
 SHORTEST_STEM = 4
 _OPERATORS = re.compile(r'"|(^|\s)-\w|\bOR\b')
@@ -92,13 +92,10 @@ def find(wanted: MessageSearch, vectors: Vectors) -> list[Hit]:
         _plan_for_this_query()
         by_words = [] if wanted.mode == "vector" else _by_words(rows, wanted.query)
         by_meaning = [] if wanted.mode == "fts" else _by_meaning(wanted, vectors)
-    places = [{pk: place for place, pk in enumerate(found, 1)} for found in (by_words, by_meaning)]
-    scores = {
-        pk: sum(1 / (SMOOTHING + found[pk]) for found in places if pk in found) for found in places for pk in found
-    }
-    best = sorted(scores, key=lambda pk: -scores[pk])[: wanted.limit]
+    scores, said, meant = fused(by_words, by_meaning), places(by_words), places(by_meaning)
+    best = list(scores)[: wanted.limit]
     stored = rows.in_bulk(best)
-    return [Hit(stored[pk], scores[pk], places[0].get(pk), places[1].get(pk)) for pk in best if pk in stored]
+    return [Hit(stored[pk], scores[pk], said.get(pk), meant.get(pk)) for pk in best if pk in stored]
 
 
 def embedding_of(agent: Agent) -> str:
