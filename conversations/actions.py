@@ -94,10 +94,9 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
 
 def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
     agent = conversation.agent
-    project_id = caller.project_id or agent.project_id
-    identity_id = next((row["sender_id"] for row in send.rows if row.get("sender_id")), "")
+    account = answers.account(caller, conversation, send.rows, send.billing)
     handle = send.options.get("override_model") or conversation.model or agent.model
-    target = resolve(agent.organization_id, handle, project_id or "", identity_id)
+    target = resolve(agent.organization_id, handle, account["project_id"] or "", account["identity_id"])
     if send.idempotency_key and (known := _known(conversation, send)):
         return Started(known, fresh=False)
     if (before := answers.repeated(conversation, send.rows)) is not None:
@@ -108,8 +107,8 @@ def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
     images.check_model(rows, target.model)
     rows = images.loaded(rows)
     run = Run(
+        **account,
         organization_id=conversation.organization_id,
-        project_id=project_id,
         agent_id=agent.pk,
         conversation=conversation,
         input=rows,
@@ -119,13 +118,9 @@ def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
         idempotency_key=send.idempotency_key,
         request_hash=send.request_hash,
         request_id=send.request_id,
-        billing=send.billing,
         callback_url=callbacks.checked(send.callback_url),
         callback_due_at=now() if send.callback_url else None,
         steers=send.when_busy == "steer",
-        api_key_id=caller.api_key_id,
-        user_id=caller.user_id,
-        identity_id=identity_id,
         trace_id=secrets.token_hex(16),
         lease_expires_at=now() + timedelta(seconds=settings.RUN_LEASE_S),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accounts.access import Caller
 from agents.tools.arguments import read
 from agents.tools.base import ToolError
 from conversations import approvals, turn
@@ -35,6 +36,34 @@ def checked(conversation: Conversation, rows: Sequence[Row]) -> list[Row]:
         raise BadInput(f"The approvals must name exactly the waiting tool calls: {', '.join(awaited)}.")
     _check_edits(conversation, request, given)
     return [{**answers[0], "approvals": given}, *(row for row in rows if row["role"] != "approval")]
+
+
+def account(
+    caller: Caller, conversation: Conversation, rows: Sequence[Row], billing: Mapping[str, str]
+) -> dict[str, Any]:
+    """Columns of the run that is made of `rows`: on whose account it goes.
+
+    An answer to a request goes on with the turn of the run that asked. What it does not say itself is as it was there,
+    so that the end user's budget and keys count across the pause.
+    """
+    asking = _asking(conversation, rows)
+    return {
+        "project_id": caller.project_id or (asking and asking.project_id) or conversation.agent.project_id,
+        "api_key_id": caller.api_key_id or (asking.api_key_id if asking else ""),
+        "user_id": caller.user_id,
+        "identity_id": next((row["sender_id"] for row in rows if row.get("sender_id")), "")
+        or (asking.identity_id if asking else ""),
+        "billing": billing or (asking.billing if asking else {}),
+    }
+
+
+def _asking(conversation: Conversation, rows: Sequence[Row]) -> Run | None:
+    """The run whose request `rows` answer."""
+    pending = conversation.pending_approval_id
+    if not pending or all(row["role"] != "approval" for row in rows):
+        return None
+    columns = ("project_id", "api_key_id", "identity_id", "billing")
+    return Run.objects.filter(messages=pending).only(*columns).first()
 
 
 def repeated(conversation: Conversation, rows: Sequence[Row]) -> Run | None:

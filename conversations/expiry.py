@@ -68,17 +68,17 @@ def _goes_on(run: Run, conversation: Conversation, request: Row, reason: str) ->
         "content": [],
         "otid": None,
         "name": None,
+        "sender_id": None,
         "group_id": None,
     }
-    caller = Caller(run.organization_id, run.user_id, frozenset(), run.api_key_id, run.project_id)
     send = Send(
-        rows=[{**answer, "sender_id": run.identity_id or None, "approvals": denied}],
+        rows=[{**answer, "approvals": denied}],
         options=run.options,
         background=True,
         run_type=RUN_TYPE,
         idempotency_key=f"expired:{request['id']}",
-        billing=run.billing,
         callback_url=run.callback_url,
     )
+    caller = Caller(run.organization_id, run.user_id, frozenset())
     started = actions.start_run(caller, conversation, send)
     return started.fresh or started.run.status in ACTIVE

@@ -8,7 +8,7 @@ import orjson
 
 from accounts.access import Caller
 from agents import loop
-from conversations import images, turn
+from conversations import answers, images, turn
 from conversations.inputs import SendBody, options_of, rows_of
 from conversations.models import Conversation, Run
 from providers.clients.base import client_for
@@ -18,13 +18,12 @@ def request_of(caller: Caller, conversation: Conversation, body: SendBody) -> di
     """The body of the first model call, without headers and key. Raises BadInput."""
     rows = images.loaded(rows_of(body))
     run = Run(
+        **answers.account(caller, conversation, rows, {}),
         organization_id=conversation.organization_id,
-        project_id=caller.project_id or conversation.agent.project_id,
         agent_id=conversation.agent_id,
         conversation=conversation,
         input=rows,
         options=options_of(body),
-        identity_id=next((row["sender_id"] for row in rows if row.get("sender_id")), ""),
     )
     work = turn.load(run)
     images.check_model(rows, work.target.model)

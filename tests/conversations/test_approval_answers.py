@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
-from budgets import stops
+from accounts.access import Caller
+from budgets import rules, stops
+from budgets.errors import BudgetExceeded
+from budgets.models import Budget
 from budgets.stops import NewStop
-from conversations import expiry
+from conversations import answers, expiry
 from conversations.actions import cancel_conversation
 from conversations.expiry import expire_due
+from conversations.inputs import rows_of
 from conversations.models import Conversation, Message, Run, RunStatus
 from conversations.rows import row_of
 from conversations.wire import message_of
 from core.errors import BadInput
 from core.time import now
 from tests.support.api import Api, Tenant
-from tests.support.turns import block, fresh, messages, needs_approval, send, thinker, traces, turn, work
+from tests.support.turns import block, body_of, fresh, messages, needs_approval, send, thinker, traces, turn, work
 
 pytestmark = pytest.mark.usefixtures("redis")
 TWO = (
@@ -132,6 +136,31 @@ def test_an_answer_that_failed_before_it_acted_may_be_given_again(tenant: Tenant
     run = send(tenant, asked, given)
     assert run.pk != lost.pk
     assert work(run).status == RunStatus.COMPLETED
+
+
+# On whose account
+
+
+def test_a_budget_of_the_end_user_counts_on_the_far_side_of_the_pause_whoever_answers(
+    tenant: Tenant, asked: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rules, "RULES_TTL_S", 0.0)
+    fields = {"name": "Each one's day", "metric": "calls", "amount": 1, "window": "day"}
+    made = Budget.objects.create(organization=tenant.organization, scope="end_user", target="*", **fields)
+    question = [{"role": "user", "content": TWO, "sender_id": "ada"}]
+    run = send(tenant, asked, question)
+    Run.objects.filter(pk=run.pk).update(billing={"plan_type": "pro"})
+    work(run)
+    given = approvals(*((call_id, True, {}) for call_id in call_ids(asked)))
+    with pytest.raises(BudgetExceeded, match="Each one's day"):
+        send(tenant, asked, given)
+    made.delete()
+    at_the_desk = Caller(tenant.organization.pk, tenant.user.pk, frozenset())
+    account = answers.account(at_the_desk, fresh(asked), rows_of(body_of(given, {})), {})
+    assert account["api_key_id"] == run.api_key_id, "an operator has no key"
+    goes_on = send(tenant, asked, given)
+    assert (goes_on.identity_id, goes_on.billing) == ("ada", {"plan_type": "pro"})
+    assert [row["identity_id"] for row in traces(work(goes_on))] == ["ada"]
 
 
 # No answer at all
