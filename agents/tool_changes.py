@@ -19,7 +19,7 @@ from agents.tools.packages import install_soon
 from agents.tools.source_runs import requirements
 from core.errors import BadInput, Conflict, Invalid, NotFound, PermissionDenied
 
-_PLAIN = (
+PLAIN = (
     "tags",
     "return_char_limit",
     "default_requires_approval",
@@ -139,7 +139,7 @@ def _written_columns(written: Written) -> dict[str, Any]:
 
 
 def _plain_columns(data: ToolCreate | ToolUpdate) -> dict[str, Any]:
-    given = data.model_dump(include=set(_PLAIN), exclude_unset=True)
+    given = data.model_dump(include=set(PLAIN), exclude_unset=True)
     columns = {name: value for name, value in given.items() if value is not None or name not in _NEVER_NULL}
     if "tags" in columns:
         columns["tags"] = list(dict.fromkeys(columns["tags"]))

@@ -32,6 +32,16 @@ from core.time import now
 
 log = logging.getLogger(__name__)
 
+# Of a run, what its callback is told from.
+COLUMNS = (
+    "created_at",
+    "callback_url",
+    "callback_due_at",
+    "callback_attempts",
+    "callback_sent_at",
+    "callback_status_code",
+    "callback_error",
+)
 PAUSES = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1_800, 7_200, 21_600, 43_200))
 # Who takes a callback has so long to send it; then another may. Longer than a sending can last.
 HELD = timedelta(seconds=60)

@@ -19,15 +19,6 @@ from conversations.models import Run, WebhookSecret
 from core.outbound import shown_url
 from core.rest import Problem
 
-_COLUMNS = (
-    "created_at",
-    "callback_url",
-    "callback_due_at",
-    "callback_attempts",
-    "callback_sent_at",
-    "callback_status_code",
-    "callback_error",
-)
 FAULTS = {401: Problem, 403: Problem, 404: Problem, 422: Problem}
 
 
@@ -75,7 +66,7 @@ class Callbacks(GenericAPIView):
 
     @extend_schema(responses={200: CallbackPage, **FAULTS})
     def get(self, request: Request) -> Response:
-        found: Any = self.paginate_queryset(_runs(request).only(*_COLUMNS))
+        found: Any = self.paginate_queryset(_runs(request).only(*callbacks.COLUMNS))
         return self.get_paginated_response(CallbackOut(found, many=True).data)
 
 

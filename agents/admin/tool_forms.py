@@ -15,16 +15,7 @@ from console.action_form import ActionForm
 from core.errors import AppError
 
 LANGUAGES = (("python", "Python"), ("typescript", "TypeScript"))
-FIELDS = (
-    "source_type",
-    "source_code",
-    "tags",
-    "return_char_limit",
-    "default_requires_approval",
-    "enable_parallel_execution",
-    "pip_requirements",
-    "npm_requirements",
-)
+FIELDS = ("source_type", "source_code", *tool_changes.PLAIN)
 
 
 class RequirementsField(forms.CharField):

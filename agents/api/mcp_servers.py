@@ -11,10 +11,16 @@ from agents import access
 from agents.api.answers import answer, answer_list
 from agents.api.mcp_connecting import redirect_uri, stream
 from agents.mcp import actions
-from agents.mcp.running import executed
 from agents.models import Tool
 from agents.schemas.base import AgentId, McpServerId, ToolId
-from agents.schemas.mcp import CreateMCPServerRequest, MCPServer, RefreshResult, UpdateMCPServerRequest, server_out
+from agents.schemas.mcp import (
+    CreateMCPServerRequest,
+    MCPServer,
+    RefreshResult,
+    UpdateMCPServerRequest,
+    refresh_out,
+    server_out,
+)
 from agents.schemas.tools import ToolExecuteRequest, ToolExecutionResult, ToolOut, tool_out
 
 router = Router(tags=["mcp_servers"])
@@ -67,7 +73,7 @@ def refresh_mcp_server(
     request: ApiRequest, mcp_server_id: Path[McpServerId], agent_id: Query[AgentId | None] = None
 ) -> HttpResponse:
     changes = actions.refresh_server(request.caller, mcp_server_id, agent_id)
-    return answer(RefreshResult(deleted=changes.deleted, updated=changes.updated, added=changes.added))
+    return answer(refresh_out(changes))
 
 
 @router.get("/{mcp_server_id}/tools", response=list[ToolOut])
@@ -87,4 +93,4 @@ def run_mcp_tool(
 ) -> HttpResponse:
     """A failure of the tool is a result; a server that cannot be reached is 502, one that takes too long 408."""
     row = access.get_mcp_tool(request.caller, mcp_server_id, tool_id)
-    return answer(executed(row, actions.run_tool(request.caller, row, data.args)))
+    return answer(actions.run_tool(request.caller, row, data.args))

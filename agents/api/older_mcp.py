@@ -10,7 +10,6 @@ from agents import access
 from agents.api.answers import answer, answer_list, answer_plain
 from agents.api.mcp_connecting import page, redirect_uri, stream
 from agents.mcp import actions, authorizations
-from agents.mcp.running import executed
 from agents.schemas.base import AgentId
 from agents.schemas.mcp import (
     MCPTool,
@@ -20,6 +19,7 @@ from agents.schemas.mcp import (
     UpdateConfig,
     mcp_tool_out,
     older_out,
+    refresh_out,
 )
 from agents.schemas.tools import ToolExecuteRequest, ToolExecutionResult, ToolOut, tool_out
 
@@ -78,7 +78,7 @@ def resync_server(
 ) -> HttpResponse:
     server = access.get_mcp_server_named(request.caller, mcp_server_name)
     changes = actions.refresh_server(request.caller, server.pk, agent_id)
-    return answer(RefreshResult(deleted=changes.deleted, updated=changes.updated, added=changes.added))
+    return answer(refresh_out(changes))
 
 
 @router.post("/servers/{mcp_server_name}/{mcp_tool_name}", response=ToolOut)
@@ -93,7 +93,7 @@ def execute_tool(
     request: ApiRequest, mcp_server_name: Path[str], tool_name: Path[str], data: ToolExecuteRequest
 ) -> HttpResponse:
     row = access.get_mcp_tool_named(request.caller, mcp_server_name, tool_name)
-    return answer(executed(row, actions.run_tool(request.caller, row, data.args)))
+    return answer(actions.run_tool(request.caller, row, data.args))
 
 
 @router.get("/oauth/callback", auth=None, include_in_schema=False)

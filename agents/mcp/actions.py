@@ -18,6 +18,8 @@ from agents.mcp.flows import Connecting
 from agents.mcp.models import McpServer, McpTool, ServerType
 from agents.mcp.places import places
 from agents.mcp.target import MissingVariable, address_of, config_of, sealed, shown, target_of, unmasked
+from agents.schemas.tools import ToolExecutionResult
+from agents.tools.execute import limit_return
 from agents.tools.variables import variables_of
 from core.errors import Conflict, Invalid
 
@@ -145,11 +147,14 @@ def usable(row: McpTool) -> McpTool:
     return row
 
 
-def run_tool(caller: Caller, row: McpTool, args: Mapping[str, Any], agent_id: str | None = None) -> calls.Returned:
-    """For a caller who waits. Raises McpFailure, BadInput."""
-    variables = _variables(caller, agent_id)
+def run_tool(caller: Caller, row: McpTool, args: Mapping[str, Any]) -> ToolExecutionResult:
+    """For a caller who waits; a failure of the tool is a result. Raises McpFailure, BadInput."""
     with places.place(caller.organization_id):
-        return calls.call(row, args, variables)
+        returned = calls.call(row, args, {})
+    text = limit_return(returned.text, row.tool.return_char_limit)
+    if returned.failed:
+        return ToolExecutionResult(status="error", func_return=text, stderr=[text])
+    return ToolExecutionResult(status="success", func_return=text)
 
 
 def checked(server_type: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,11 @@
-"""A server's tool run in an agent's turn, and the result of one that somebody ran by hand."""
+"""A server's tool run in an agent's turn."""
 
 from __future__ import annotations
 
-from agents.mcp.calls import Returned, call
+from agents.mcp.calls import call
 from agents.mcp.models import McpTool
 from agents.models import ToolType
-from agents.schemas.tools import ToolExecutionResult
 from agents.tools.base import Args, ToolContext, ToolError
-from agents.tools.execute import limit_return
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
 from agents.tools.variables import variables_of
 
@@ -27,10 +25,3 @@ def is_repeatable(tool: ToolRow) -> bool:
 
 
 MCP = ExternalTool(ToolType.EXTERNAL_MCP, run_mcp, is_repeatable)
-
-
-def executed(row: McpTool, returned: Returned) -> ToolExecutionResult:
-    text = limit_return(returned.text, row.tool.return_char_limit)
-    if returned.failed:
-        return ToolExecutionResult(status="error", func_return=text, stderr=[text])
-    return ToolExecutionResult(status="success", func_return=text)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from agents.mcp.models import McpServer, McpTool, ServerType
+from agents.mcp.sync import Changes
 from agents.mcp.target import Unreadable, config_of, shown
 from agents.schemas.base import Wire
 
@@ -131,6 +132,10 @@ class RefreshResult(Wire):
     deleted: list[str]
     updated: list[str]
     added: list[str]
+
+
+def refresh_out(changes: Changes) -> RefreshResult:
+    return RefreshResult(deleted=changes.deleted, updated=changes.updated, added=changes.added)
 
 
 def _shown(server: McpServer) -> dict[str, Any]:

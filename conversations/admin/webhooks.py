@@ -27,18 +27,7 @@ from core.outbound import shown_url
 MOST = 100
 MOST_ORGANIZATIONS = 20
 TONES = {"sent": "good", "waiting": "busy", "given_up": "bad"}
-_ROW = (
-    "status",
-    "callback_url",
-    "callback_due_at",
-    "callback_attempts",
-    "callback_sent_at",
-    "callback_status_code",
-    "callback_error",
-    "created_at",
-    "agent__name",
-    "organization__name",
-)
+_ROW = (*callbacks.COLUMNS, "status", "agent__name", "organization__name")
 
 
 def callback_of(run: Run) -> dict[str, Any]:
