@@ -13,12 +13,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import admin_of, caller_of, find, rows_of
+from accounts.rest import admin_of, caller_of, find, of_organization, rows_of
 from conversations import callbacks
 from conversations.models import Run, WebhookSecret
 from core.outbound import shown_url
 from core.rest import Problem
 
+_WHOSE = "The signing secret is the organization's"
 FAULTS = {401: Problem, 403: Problem, 404: Problem, 422: Problem}
 
 
@@ -85,12 +86,14 @@ class Secret(APIView):
     @extend_schema(responses={200: SecretState, **FAULTS})
     def get(self, request: Request) -> Response:
         """When the signing secret was made; null: with the first callback one will be."""
+        of_organization(request, _WHOSE)
         row = WebhookSecret.objects.filter(organization_id=caller_of(request).organization_id).first()
         return Response(SecretState({"made_at": row.updated_at if row else None}).data)
 
     @extend_schema(request=None, responses={201: SecretOut, **FAULTS})
     def post(self, request: Request) -> Response:
         """A new signing secret, shown this one time. The old one signs nothing from now on."""
+        of_organization(request, _WHOSE)
         caller = admin_of(request, "Signing secrets")
         made = callbacks.renew_secret(caller.organization_id, caller.actor_id)
         return Response({"secret": made}, 201, headers={"Cache-Control": "no-store"})

@@ -5,15 +5,17 @@
 
 `caller_of` gives the organization to read and write in; `organization_of` may also be None, the whole installation,
 for a superuser who stands on no organization. GET wants the scope “read”, the other methods “write”, but for a view
-with `only_reads = True`.
+with `only_reads = True`. A key of one project has no more than that project: `rows_of` and `own_project` narrow to it,
+`of_organization` keeps it from what no project has (decision 0032).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils.functional import SimpleLazyObject
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -111,11 +113,17 @@ def organization_of(request: Request) -> str | None:
     return None
 
 
-def rows_of(request: Request, model: type[M]) -> QuerySet[M]:
-    """Those that reading is narrowed to."""
-    organization_id = organization_of(request)
+def _by_column(project_id: str) -> Q:
+    return Q(project_id=project_id)
+
+
+def rows_of(request: Request, model: type[M], in_project: Callable[[str], Q] = _by_column) -> QuerySet[M]:
+    """Those that reading is narrowed to. `in_project`: which of the model's rows are a project's."""
+    organization_id, project_id = organization_of(request), project_of(request)
     rows: QuerySet[M] = model._default_manager.all()
-    return rows if organization_id is None else rows.filter(organization_id=organization_id)
+    if organization_id is not None:
+        rows = rows.filter(organization_id=organization_id)
+    return rows.filter(in_project(project_id)) if project_id else rows
 
 
 def find(rows: QuerySet[M], prefix: str, pk: str) -> M:
@@ -127,8 +135,22 @@ def find(rows: QuerySet[M], prefix: str, pk: str) -> M:
 
 
 def project_of(request: Request) -> str:
-    """What `X-Project-Id` named, else ""."""
-    return getattr(request._request, "project_id", None) or ""
+    """The one that a key is narrowed to, by itself or by `X-Project-Id`; else ""."""
+    return (request.auth.project_id or "") if isinstance(request.auth, Caller) else ""
+
+
+def own_project(request: Request, asked: str = "") -> str:
+    """The one that was asked for, or the key's own; "" for all. Raises PermissionDenied for another than the key's."""
+    own = project_of(request)
+    if own and asked not in ("", own):
+        raise PermissionDenied(f"This key, or its header X-Project-Id, is of another project than {asked[:60]}.")
+    return own or asked
+
+
+def of_organization(request: Request, what: str) -> None:
+    """Let pass who asks for `what`, which no project has. Raises PermissionDenied for a key of one project."""
+    if project_of(request):
+        raise PermissionDenied(f"{what}: use a key of no project, and leave X-Project-Id out.")
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

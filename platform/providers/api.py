@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -15,8 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import Caller
-from accounts.rest import admin_of, find, rows_of
-from core.errors import NotFound, PermissionDenied
+from accounts.rest import admin_of, find, own_project, rows_of
+from core.errors import NotFound
 from core.ids import is_id
 from core.rest import OneOf, PageQuery, Problem, read_body, read_query
 from providers import actions, rotation
@@ -132,28 +131,12 @@ class RulePage(serializers.Serializer):
     next = serializers.CharField(allow_null=True)
 
 
-def _rows(request: Request) -> QuerySet[Provider]:
-    """Those of the caller's organization; of its project alone where the key, or a header, narrows to one."""
-    rows = rows_of(request, Provider)
-    project_id = request.auth.project_id if isinstance(request.auth, Caller) else None
-    return rows.filter(project_id=project_id) if project_id else rows
-
-
 def _find(request: Request, provider_id: str) -> Provider:
-    return find(_rows(request), "provider", provider_id)
+    return find(rows_of(request, Provider), "provider", provider_id)
 
 
 def _admin(request: Request) -> Caller:
     return admin_of(request, "Own keys and their rules")
-
-
-def _own_project(caller: Caller, project_id: str) -> str:
-    """A key of one project touches that one alone."""
-    if not caller.project_id:
-        return project_id
-    if project_id not in ("", caller.project_id):
-        raise PermissionDenied("This key belongs to another project.")
-    return caller.project_id
 
 
 class Providers(GenericAPIView):
@@ -170,7 +153,7 @@ class Providers(GenericAPIView):
             if not is_id("project", asked["project_id"]):
                 raise NotFound(f"Project with ID {asked['project_id']} not found.")
             wanted["project_id"] = asked["project_id"]
-        found: Any = self.paginate_queryset(_rows(request).filter(**wanted))
+        found: Any = self.paginate_queryset(rows_of(request, Provider).filter(**wanted))
         return self.get_paginated_response(ProviderOut(found, many=True).data)
 
     @extend_schema(request=ProviderIn, responses={201: ProviderOut, **FAULTS})
@@ -179,7 +162,7 @@ class Providers(GenericAPIView):
         caller = _admin(request)
         given = read_body(request, ProviderIn)
         check = given.pop("check_key")
-        given["project_id"] = _own_project(caller, given.get("project_id") or "")
+        given["project_id"] = own_project(request, given.get("project_id") or "")
         row = actions.create_provider(
             caller.organization_id, ProviderDraft(**given), check=check, actor=caller.actor_id
         )
@@ -244,7 +227,7 @@ class KeyRules(GenericAPIView):
         """Set the rule of the organization or of a project; an empty one takes it away."""
         caller = _admin(request)
         given = read_body(request, RuleIn)
-        project_id = _own_project(caller, given["project_id"])
+        project_id = own_project(request, given["project_id"])
         row = actions.set_rule(caller.organization_id, given["rule"], project_id=project_id, actor=caller.actor_id)
         return Response(status=204) if row is None else Response(RuleOut(row).data)
 

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from accounts.rest import organization_of, project_of
+from accounts.rest import organization_of, own_project
 from core.rest import Listed, OneOf, Query, read_query
 from core.time import now
 from telemetry.analytics import DIMENSIONS, INTERVALS, ORDERS, Question
@@ -57,9 +57,10 @@ def question_of(request: Request, first: tuple[str, ...] = (), **fixed: Any) -> 
     """`first`: dimensions that the route always asks by. `fixed` goes over what the address says. Raises Invalid."""
     given = read_query(request, FiguresQuery)
     filters = {name: given[name] for name in DIMENSIONS if name in given} | fixed.pop("filters", {})
-    project = project_of(request)
-    if project:
-        filters["project"] = project
+    if project := own_project(request):
+        for asked in filters.get("project", ()):
+            own_project(request, asked)
+        filters["project"] = [project]
     return Question(
         organization_of(request),
         **{name: given[name] for name in ("start", "end", "interval", "time_zone", "limit")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -12,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import caller_of, find, project_of
+from accounts.rest import caller_of, find, own_project, rows_of
 from core.rest import OneOf, Pages, Problem, read_body
 from telemetry.exports import actions
 from telemetry.exports.http import file_response
@@ -70,9 +71,8 @@ class Exports(APIView):
 
     @extend_schema(responses={200: ExportOut(many=True), **FAULTS})
     def get(self, request: Request) -> Response:
-        rows = Export.objects.filter(organization_id=caller_of(request).organization_id)
         pages = Pages()
-        found = pages.paginate_queryset(rows, request, self)
+        found = pages.paginate_queryset(_rows(request), request, self)
         return pages.get_paginated_response(ExportOut(found, many=True).data)
 
     @extend_schema(request=Asked, responses={202: ExportOut, 429: Problem, **FAULTS})
@@ -80,8 +80,7 @@ class Exports(APIView):
         caller = caller_of(request)
         given = read_body(request, Asked)
         form = {"format": given.pop("format"), "with_payloads": given.pop("with_payloads")}
-        if project := project_of(request) or caller.project_id:
-            given["project_id"] = project
+        given["project_id"] = own_project(request, given.get("project_id", ""))
         wanted = actions.Wanted(**form, filters=TraceFilters(**given))
         export = actions.request_export(caller.organization_id, caller.actor_id, wanted)
         return Response(ExportOut(export).data, 202)
@@ -105,6 +104,11 @@ class ExportFile(APIView):
         return file_response(_reach(request, export_id))
 
 
+def _rows(request: Request) -> QuerySet[Export]:
+    """Of one organization; of a project, those that were narrowed to it."""
+    caller_of(request)
+    return rows_of(request, Export, lambda project_id: Q(filters__project_id=project_id))
+
+
 def _reach(request: Request, export_id: str) -> Export:
-    rows = Export.objects.filter(organization_id=caller_of(request).organization_id)
-    return find(rows, "export", export_id)
+    return find(_rows(request), "export", export_id)

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.access import is_admin
 from accounts.audit import Deed, note
-from accounts.rest import organization_of
+from accounts.rest import of_organization, organization_of
 from core.errors import PermissionDenied
 from core.rest import Problem, read_body
 from telemetry import sql_console
@@ -41,6 +41,7 @@ class Sql(APIView):
 
     @extend_schema(request=Asked, responses={200: Answered, **FAULTS})
     def post(self, request: Request) -> Response:
+        of_organization(request, "SQL reads the whole organization's calls")
         asked = read_body(request, Asked)
         organization_id = organization_of(request)
         if organization_id is not None and not is_admin(str(request.user.pk), organization_id):

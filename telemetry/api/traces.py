@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import organization_of, project_of
+from accounts.rest import organization_of, own_project, project_of
 from core.errors import NotFound
 from core.rest import OneOf, PageQuery, Problem, page_of, read_query
 from telemetry.api.asking import RangeQuery
@@ -73,7 +73,7 @@ class WhyItCosts(APIView):
 
 def _found(request: Request, trace_id: str) -> Trace:
     trace = call(organization_of(request), trace_id)
-    if trace is None:
+    if trace is None or project_of(request) not in ("", trace.row.project_id):
         raise NotFound(f"Trace with ID {trace_id[:60]} not found; it may have expired.")
     return trace
 
@@ -81,6 +81,6 @@ def _found(request: Request, trace_id: str) -> Trace:
 def _wanted(request: Request, given: dict[str, Any]) -> Wanted:
     asked = {name: given[name] for name in ("start", "end", *TEXTS)}
     asked |= {name: {"true": True, "false": False}.get(given[name]) for name in FLAGS}
-    asked["project_id"] = project_of(request) or given["project_id"]
+    asked["project_id"] = own_project(request, given["project_id"])
     more = {name: given[name] for name in ("words", "price", "min_ms")}
     return wanted_by(organization_of(request), TraceFilters(**asked), min_usd=given.get("min_usd"), **more)

@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Organization
-from accounts.rest import find, rows_of
+from accounts.rest import find
 from budgets import actions
 from budgets.actions import Raise
-from budgets.api.common import FAULTS, admin_of, exact, named_fields, text
+from budgets.api.common import FAULTS, admin_of, check_about, exact, named_fields, rules_of, text
 from budgets.models import Budget
 from budgets.states import State, states_of
 from core.rest import read_body
@@ -84,13 +84,14 @@ class Budgets(GenericAPIView):
 
     @extend_schema(responses={200: BudgetPage, **FAULTS})
     def get(self, request: Request) -> Response:
-        found: Any = self.paginate_queryset(rows_of(request, Budget))
+        found: Any = self.paginate_queryset(rules_of(request, Budget))
         return self.get_paginated_response([budget_out(state) for state in states_of(found)])
 
     @extend_schema(request=BudgetIn, responses={201: BudgetOut, **FAULTS})
     def post(self, request: Request) -> Response:
         caller = admin_of(request)
         given = read_body(request, BudgetIn)
+        check_about(request, given)
         row = Budget(organization=Organization(pk=caller.organization_id), **given)
         with named_fields():
             actions.create(row, caller.actor_id)
@@ -100,13 +101,13 @@ class Budgets(GenericAPIView):
 class OneBudget(APIView):
     @extend_schema(responses={200: BudgetOut, **FAULTS})
     def get(self, request: Request, budget_id: str) -> Response:
-        return Response(_one(find(rows_of(request, Budget), "budget", budget_id)))
+        return Response(_one(find(rules_of(request, Budget), "budget", budget_id)))
 
     @extend_schema(request=BudgetIn(partial=True), responses={200: BudgetOut, **FAULTS})
     def patch(self, request: Request, budget_id: str) -> Response:
         """What a budget counts (scope, target, metric, window) stays what it is."""
         caller = admin_of(request)
-        row = find(rows_of(request, Budget), "budget", budget_id)
+        row = find(rules_of(request, Budget), "budget", budget_id)
         given = read_body(request, BudgetIn, row)
         with named_fields():
             actions.update(row, given, caller.actor_id)
@@ -115,7 +116,7 @@ class OneBudget(APIView):
     @extend_schema(responses={204: None, **FAULTS})
     def delete(self, request: Request, budget_id: str) -> Response:
         caller = admin_of(request)
-        actions.delete(find(rows_of(request, Budget), "budget", budget_id), caller.actor_id)
+        actions.delete(find(rules_of(request, Budget), "budget", budget_id), caller.actor_id)
         return Response(status=204)
 
 
@@ -124,7 +125,7 @@ class RaiseView(APIView):
     def post(self, request: Request, budget_id: str) -> Response:
         """More, until a time."""
         caller = admin_of(request)
-        row = find(rows_of(request, Budget), "budget", budget_id)
+        row = find(rules_of(request, Budget), "budget", budget_id)
         data = read_body(request, RaiseIn)
         wanted = Raise(data["by"], data.get("until") or now(), data["reason"])
         return Response(_one(actions.raise_budget(row, wanted, caller.actor_id)))
@@ -135,7 +136,7 @@ class ResetView(APIView):
     def post(self, request: Request, budget_id: str) -> Response:
         """Let the window begin at nothing."""
         caller = admin_of(request)
-        row = find(rows_of(request, Budget), "budget", budget_id)
+        row = find(rules_of(request, Budget), "budget", budget_id)
         given = read_body(request, ResetIn)
         actions.reset(row, given["reason"], caller.actor_id)
         return Response(_one(row))

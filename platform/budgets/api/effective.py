@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import caller_of
+from accounts.rest import caller_of, of_organization
 from budgets.api.budgets import BudgetOut, budget_out
 from budgets.api.common import FAULTS
 from budgets.api.limits import LimitOut
@@ -63,6 +63,7 @@ class EffectiveView(APIView):
 
     @extend_schema(parameters=[EffectiveQuery], responses={200: EffectiveOut, **FAULTS})
     def get(self, request: Request) -> Response:
+        of_organization(request, "What holds is counted for the whole organization")
         given = read_query(request, EffectiveQuery)
         found = effective(named(caller_of(request).organization_id, given))
         budget, limit = found.tightest, found.tightest_limit

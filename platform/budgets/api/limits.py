@@ -12,9 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Organization
-from accounts.rest import find, rows_of
+from accounts.rest import find
 from budgets import actions
-from budgets.api.common import FAULTS, admin_of, named_fields
+from budgets.api.common import FAULTS, admin_of, check_about, named_fields, rules_of
 from budgets.models import RateLimit
 from core.rest import read_body
 
@@ -47,13 +47,14 @@ class Limits(GenericAPIView):
 
     @extend_schema(responses={200: LimitPage, **FAULTS})
     def get(self, request: Request) -> Response:
-        found: Any = self.paginate_queryset(rows_of(request, RateLimit))
+        found: Any = self.paginate_queryset(rules_of(request, RateLimit))
         return self.get_paginated_response(LimitOut(found, many=True).data)
 
     @extend_schema(request=LimitIn, responses={201: LimitOut, **FAULTS})
     def post(self, request: Request) -> Response:
         caller = admin_of(request)
         given = read_body(request, LimitIn)
+        check_about(request, given)
         row = RateLimit(organization=Organization(pk=caller.organization_id), **given)
         with named_fields():
             actions.create(row, caller.actor_id)
@@ -63,13 +64,14 @@ class Limits(GenericAPIView):
 class OneLimit(APIView):
     @extend_schema(responses={200: LimitOut, **FAULTS})
     def get(self, request: Request, limit_id: str) -> Response:
-        return Response(LimitOut(find(rows_of(request, RateLimit), "limit", limit_id)).data)
+        return Response(LimitOut(find(rules_of(request, RateLimit), "limit", limit_id)).data)
 
     @extend_schema(request=LimitIn(partial=True), responses={200: LimitOut, **FAULTS})
     def patch(self, request: Request, limit_id: str) -> Response:
         caller = admin_of(request)
-        row = find(rows_of(request, RateLimit), "limit", limit_id)
+        row = find(rules_of(request, RateLimit), "limit", limit_id)
         given = read_body(request, LimitIn, row)
+        check_about(request, {"scope": row.scope, "target": row.target} | given)
         with named_fields():
             actions.update(row, given, caller.actor_id)
         return Response(LimitOut(row).data)
@@ -77,5 +79,5 @@ class OneLimit(APIView):
     @extend_schema(responses={204: None, **FAULTS})
     def delete(self, request: Request, limit_id: str) -> Response:
         caller = admin_of(request)
-        actions.delete(find(rows_of(request, RateLimit), "limit", limit_id), caller.actor_id)
+        actions.delete(find(rules_of(request, RateLimit), "limit", limit_id), caller.actor_id)
         return Response(status=204)

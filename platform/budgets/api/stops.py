@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.rest import find, rows_of
+from accounts.rest import find
 from budgets import stops
-from budgets.api.common import FAULTS, admin_of, named_fields
+from budgets.api.common import FAULTS, admin_of, check_about, named_fields, rules_of
 from budgets.models import Scope, Stop
 from budgets.stops import NewStop
 from core.rest import OneOf, PageQuery, Problem, read_body, read_query
@@ -70,7 +70,7 @@ class Stops(GenericAPIView):
     @extend_schema(parameters=[StopsQuery], responses={200: StopPage, **FAULTS})
     def get(self, request: Request) -> Response:
         standing = read_query(request, StopsQuery)["standing"]
-        rows = rows_of(request, Stop)
+        rows = rules_of(request, Stop)
         if standing:
             rows = rows.filter(lifted_at__isnull=standing == "true")
         found: Any = self.paginate_queryset(rows)
@@ -81,6 +81,7 @@ class Stops(GenericAPIView):
         """Refuse what is sent to the target from now on, and cancel what runs for it."""
         caller = admin_of(request)
         given = read_body(request, StopIn)
+        check_about(request, given)
         with named_fields():
             row, cancelled = stops.stop(NewStop(organization_id=caller.organization_id, **given), caller.actor_id)
         return Response(StopOut(row).data | {"cancelled_runs": cancelled}, 201)
@@ -91,7 +92,7 @@ class LiftView(APIView):
     def post(self, request: Request, stop_id: str) -> Response:
         """Let the target go on. A stop that was lifted before stays as it was."""
         caller = admin_of(request)
-        row = find(rows_of(request, Stop), "stop", stop_id)
+        row = find(rules_of(request, Stop), "stop", stop_id)
         given = read_body(request, LiftIn)
         stops.lift(row, caller.actor_id, given["reason"])
         row.refresh_from_db()
