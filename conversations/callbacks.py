@@ -8,15 +8,15 @@ that waits for approval has ended on the wire, and is told of then.
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from accounts.audit import Deed, note
 from conversations import doorbell, retelling, sse
@@ -27,6 +27,7 @@ from core.db import release_connection
 from core.errors import Conflict
 from core.ids import bare_uuid
 from core.outbound import NotDelivered, Policy
+from core.outbox import Outbox, later
 from core.secrets import Undecryptable
 from core.time import now
 
@@ -48,6 +49,7 @@ HELD = timedelta(seconds=60)
 # Slow receivers hold threads of the workers: not many of all, and few of one organization.
 MOST_AT_ONCE, MOST_OF_ONE = 16, 4
 MOST_BODY = 1_000_000
+R = TypeVar("R", bound=Model)
 
 
 def checked(url: str | None) -> str | None:
@@ -55,8 +57,8 @@ def checked(url: str | None) -> str | None:
     return outbound.clean_url(url, policy()) if url else None
 
 
-def delivery_id(run: Run) -> str:
-    return f"delivery-{bare_uuid(run.pk)}"
+def delivery_id(row: Model) -> str:
+    return f"delivery-{bare_uuid(row.pk)}"
 
 
 def with_callback(runs: QuerySet[Run]) -> QuerySet[Run]:
@@ -70,69 +72,53 @@ def state_of(run: Run) -> str:
     return "sent" if run.callback_sent_at is not None else "given_up"
 
 
+class Callbacks(Outbox[R]):
+    """Of rows that are their own outbox, by the columns `callback_*`."""
+
+    attempts, holds, held = "callback_attempts", "callback_held_until", HELD
+    # What else is written where a row is settled.
+    released: Mapping[str, Any] = {"callback_held_until": None}
+
+    def sent(self, row: Any, answer: int, at: datetime) -> None:
+        done = {"callback_due_at": None, "callback_sent_at": at}
+        self.settle(row, {**self.released, **done, "callback_status_code": answer, "callback_error": None})
+
+    def failed(self, row: Any, error: NotDelivered, at: datetime) -> None:
+        over = error.final or row.callback_attempts > len(PAUSES)
+        due = None if over else later(PAUSES, row.callback_attempts, at)
+        log.warning("%s: its callback was not taken (attempt %d): %s", row.pk, row.callback_attempts, error)
+        told = {"callback_status_code": error.status, "callback_error": str(error)[:500]}
+        self.settle(row, {**self.released, "callback_due_at": due, **told})
+
+    def post(self, row: Any, body: bytes) -> int:
+        headers = outbound.signed_headers(secret_of(row.organization_id), delivery_id(row), body)
+        release_connection()
+        return outbound.post(row.callback_url or "", body, headers, policy())
+
+
+class RunCallbacks(Callbacks[Run]):
+    def due(self, at: datetime) -> QuerySet[Run]:
+        held = Run.objects.filter(callback_held_until__gt=at).values_list("organization_id", flat=True)
+        holding = Counter(held)
+        if holding.total() >= MOST_AT_ONCE:
+            return Run.objects.none()
+        busy = [organization_id for organization_id, count in holding.items() if count >= MOST_OF_ONE]
+        free = Q(callback_held_until=None) | Q(callback_held_until__lte=at)
+        due = Run.objects.filter(free, callback_due_at__lte=at).exclude(status__in=ACTIVE)
+        due = due.exclude(folded_into__status__in=ACTIVE)  # what took it in is not done with it
+        due = due.exclude(organization_id__in=busy).select_related("conversation")
+        return due.order_by("callback_due_at")
+
+    def send(self, row: Run) -> int:
+        return self.post(row, body_of(row.folded_into or row))
+
+
+OUTBOX = RunCallbacks()
+
+
 def send_due(at: datetime | None = None, *, seconds: float = 20.0) -> int:
     """Send what is due, for some seconds; how many were taken by their receivers."""
-    end, sent = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        run = _take(at or now())
-        if run is None:
-            break
-        sent += _send(run, at or now())
-    return sent
-
-
-@transaction.atomic
-def _take(at: datetime) -> Run | None:
-    held = Run.objects.filter(callback_held_until__gt=at).values_list("organization_id", flat=True)
-    holding = Counter(held)
-    if holding.total() >= MOST_AT_ONCE:
-        return None
-    busy = [organization_id for organization_id, count in holding.items() if count >= MOST_OF_ONE]
-    free = Q(callback_held_until=None) | Q(callback_held_until__lte=at)
-    due = Run.objects.filter(free, callback_due_at__lte=at).exclude(status__in=ACTIVE)
-    due = due.exclude(folded_into__status__in=ACTIVE)  # what took it in is not done with it
-    due = due.exclude(organization_id__in=busy).select_related("conversation")
-    run = due.select_for_update(skip_locked=True, of=("self",)).order_by("callback_due_at").first()
-    if run is not None:
-        run.callback_attempts += 1
-        run.callback_held_until = at + HELD
-        run.save(update_fields=["callback_attempts", "callback_held_until"])
-    return run
-
-
-def _send(run: Run, at: datetime) -> bool:
-    try:
-        status = _post(run)
-    except NotDelivered as error:
-        _failed(run, error, at)
-        return False
-    except Exception:
-        # A fault of ours: it is raised, but must not be met again with every round.
-        _failed(run, NotDelivered("The server failed at making the callback; its log says how."), at)
-        raise
-    _settle(run, callback_due_at=None, callback_sent_at=at, callback_status_code=status, callback_error=None)
-    return True
-
-
-def _post(run: Run) -> int:
-    body, secret = body_of(run.folded_into or run), secret_of(run.organization_id)
-    headers = outbound.signed_headers(secret, delivery_id(run), body)
-    release_connection()
-    return outbound.post(run.callback_url or "", body, headers, policy())
-
-
-def _failed(run: Run, error: NotDelivered, at: datetime) -> None:
-    over = error.final or run.callback_attempts > len(PAUSES)
-    due = None if over else at + PAUSES[run.callback_attempts - 1]
-    log.warning("%s: its callback was not taken (attempt %d): %s", run.pk, run.callback_attempts, error)
-    _settle(run, callback_due_at=due, callback_status_code=error.status, callback_error=str(error)[:500])
-
-
-def _settle(run: Run, **columns: Any) -> None:
-    """Not where another has taken it meanwhile: then its word counts."""
-    Run.objects.filter(pk=run.pk, callback_held_until=run.callback_held_until).update(
-        callback_held_until=None, **columns
-    )
+    return OUTBOX.deliver(at, seconds=seconds)
 
 
 def body_of(run: Run) -> bytes:

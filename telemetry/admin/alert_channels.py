@@ -23,12 +23,11 @@ from console.admin_base import ScopedForm
 from console.display import badge, when
 from console.widgets import SecretInput
 from core.errors import Invalid
-from core.outbound import new_secret
+from core.outbound import NotDelivered, new_secret
 from core.time import now
 from telemetry.admin.alerts import OwnedAdmin
 from telemetry.alerts import deliver, notify
 from telemetry.alerts.channels import channel_of
-from telemetry.alerts.channels.base import NotSent
 from telemetry.models.alerts import AlertChannel, AlertDelivery, ChannelKind
 
 MOST_DELIVERIES = 20
@@ -204,7 +203,7 @@ class AlertChannelAdmin(OwnedAdmin):
         channel = self.reach(request, object_id, write=True)
         try:
             answer = deliver.send(channel, notify.test_message(channel, str(request.user)))
-        except NotSent as error:
+        except NotDelivered as error:
             failed = {"last_error": str(error)[:500], "last_error_at": now()}
             AlertChannel.objects.filter(pk=channel.pk).update(**failed)
             messages.error(request, f"The test was not sent. {error}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.audit import Deed, note
 from accounts.models import Membership, Role, User
 from core.db import release_connection
+from core.outbound import NotDelivered
+from core.outbox import Outbox, later
 from core.secrets import Undecryptable
 from core.time import now
 from telemetry.alerts.channels import channel_of
-from telemetry.alerts.channels.base import NotSent, Target
+from telemetry.alerts.channels.base import Target
 from telemetry.alerts.channels.email import send_mail
 from telemetry.alerts.messages import Message, address
 from telemetry.models.alerts import AlertChannel, AlertDelivery, AlertEvent
@@ -24,68 +26,54 @@ log = logging.getLogger(__name__)
 
 MOST_FAILURES = 5
 PAUSES = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
-# Who takes a message has so long to send it; then another may.
-HELD = timedelta(minutes=1)
 # What could not be sent for so long is no news any more.
 STALE = timedelta(days=1)
 KEPT, HISTORY_KEPT = timedelta(days=30), timedelta(days=400)
 Progress = AlertDelivery.Progress
 
 
+class Messages(Outbox[AlertDelivery]):
+    """One that is held is due again when it is free. What fails is the channel: all its messages wait with it."""
+
+    attempts, holds, held = "attempts", "next_attempt_at", timedelta(minutes=1)
+
+    def due(self, at: datetime) -> QuerySet[AlertDelivery]:
+        waiting = AlertDelivery.objects.filter(progress=Progress.WAITING, next_attempt_at__lte=at)
+        return waiting.filter(channel__enabled=True).select_related("channel").order_by("next_attempt_at")
+
+    def send(self, row: AlertDelivery) -> str:
+        release_connection()
+        return send(row.channel, Message(**row.message))
+
+    def sent(self, row: AlertDelivery, answer: str, at: datetime) -> None:
+        AlertDelivery.objects.filter(pk=row.pk).update(progress=Progress.SENT, sent_at=at, last_error="")
+        AlertChannel.objects.filter(pk=row.channel_id).update(failures=0, last_error="", last_sent_at=at)
+
+    def failed(self, row: AlertDelivery, error: NotDelivered, at: datetime) -> None:
+        log.warning("%s: a message was not sent: %s", row.channel_id, error)
+        if _note_failure(row, str(error), at):
+            _tell_owners(row.channel, str(error))
+
+
 def deliver_due(at: datetime | None = None, *, seconds: float = 25.0) -> int:
     """How many were sent."""
-    end, sent = time.monotonic() + seconds, 0
     old = AlertDelivery.objects.filter(progress=Progress.WAITING, created_at__lt=(at or now()) - STALE)
     old.update(progress=Progress.GIVEN_UP)
-    while time.monotonic() < end:
-        delivery = _take(at or now())
-        if delivery is None:
-            break
-        sent += _deliver(delivery, at or now())
-    return sent
-
-
-@transaction.atomic
-def _take(at: datetime) -> AlertDelivery | None:
-    waiting = AlertDelivery.objects.filter(progress=Progress.WAITING, next_attempt_at__lte=at, channel__enabled=True)
-    row = (
-        waiting.select_for_update(skip_locked=True, of=("self",)).select_related("channel").order_by("next_attempt_at")
-    )
-    delivery = row.first()
-    if delivery is not None:
-        delivery.attempts += 1
-        delivery.next_attempt_at = at + HELD
-        delivery.save(update_fields=["attempts", "next_attempt_at"])
-    return delivery
-
-
-def _deliver(delivery: AlertDelivery, at: datetime) -> bool:
-    channel = delivery.channel
-    release_connection()
-    try:
-        send(channel, Message(**delivery.message))
-    except NotSent as error:
-        log.warning("%s: a message was not sent: %s", channel.pk, error)
-        if _failed(delivery, str(error), at):
-            _tell_owners(channel, str(error))
-        return False
-    AlertDelivery.objects.filter(pk=delivery.pk).update(progress=Progress.SENT, sent_at=at, last_error="")
-    AlertChannel.objects.filter(pk=channel.pk).update(failures=0, last_error="", last_sent_at=at)
-    return True
+    return Messages().deliver(at, seconds=seconds)
 
 
 def send(channel: AlertChannel, message: Message) -> str:
-    """What the other side answered. Raises NotSent."""
+    """What the other side answered. Raises NotDelivered."""
     kept: tuple[Any, Any] = (channel.address, channel.secret)  # core.secrets.Secret
     try:
         target = Target(kept[0].reveal(), kept[1].reveal() if kept[1] else "")
     except Undecryptable:
-        raise NotSent("The stored address or secret cannot be decrypted: enter it anew.") from None
+        raise NotDelivered("The stored address or secret cannot be decrypted: enter it anew.") from None
     return channel_of(channel.kind).send(target, message)
 
 
 @transaction.atomic
-def _failed(delivery: AlertDelivery, why: str, at: datetime) -> bool:
+def _note_failure(delivery: AlertDelivery, why: str, at: datetime) -> bool:
     """Whether the channel was switched off for it. All its messages wait: a round asks each channel once."""
     AlertDelivery.objects.filter(pk=delivery.pk).update(last_error=why[:500])
     channel = AlertChannel.objects.select_for_update().get(pk=delivery.channel_id)
@@ -98,9 +86,9 @@ def _failed(delivery: AlertDelivery, why: str, at: datetime) -> bool:
             after = {"failures": channel.failures, "error": why[:200]}
             note(channel.organization_id, "", Deed(action="alert_channel.disable", target=channel.pk, after=after))
     channel.save(update_fields=["failures", "last_error", "last_error_at", "enabled", "disabled_at", "updated_at"])
-    later = at + PAUSES[min(channel.failures, len(PAUSES)) - 1]
+    again_at = later(PAUSES, channel.failures, at)
     waiting = AlertDelivery.objects.filter(channel=channel, progress=Progress.WAITING)
-    waiting.filter(next_attempt_at__lt=later).update(next_attempt_at=later)
+    waiting.filter(next_attempt_at__lt=again_at).update(next_attempt_at=again_at)
     return off
 
 
@@ -115,7 +103,7 @@ def _tell_owners(channel: AlertChannel, why: str) -> None:
     try:
         if to:
             send_mail(to, f"The alert channel “{channel.name}” was switched off", body)
-    except NotSent as error:
+    except NotDelivered as error:
         log.error("the owners were not told that %s was switched off: %s", channel.pk, error)
 
 

@@ -107,14 +107,14 @@ def test_who_dies_between_the_sending_and_the_noting_leaves_it_to_be_sent_again_
     tenant: Tenant, receiver: Receiver
 ) -> None:
     run, at = due_run(tenant.organization, receiver.url), now()
-    taken = callbacks._take(at)
+    taken = callbacks.OUTBOX.take(at)
     assert taken is not None
-    callbacks._post(taken)  # and here the worker dies
+    callbacks.OUTBOX.send(taken)  # and here the worker dies
     assert send_due(at + HELD / 2) == 0, "it may still be at it"
     assert send_due(at + HELD) == 1
     first, second = (headers["X-Perennial-Delivery"] for _, headers, _ in receiver.got)
     assert first == second == callbacks.delivery_id(run)
-    callbacks._failed(taken, NotDelivered("late word of one that was thought dead"), at)
+    callbacks.OUTBOX.failed(taken, NotDelivered("late word of one that was thought dead"), at)
     run.refresh_from_db()
     assert (callbacks.state_of(run), run.callback_error, run.callback_attempts) == ("sent", None, 2)
 

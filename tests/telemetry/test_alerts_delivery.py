@@ -10,11 +10,11 @@ import pytest
 
 from accounts.models import AuditEntry
 from core.errors import Invalid
+from core.outbound import NotDelivered
 from core.secrets import Secret
 from telemetry.alerts import channels as kinds
 from telemetry.alerts import notify
 from telemetry.alerts.channels import channel_of
-from telemetry.alerts.channels.base import NotSent
 from telemetry.alerts.channels.webhook import WebhookChannel
 from telemetry.alerts.deliver import deliver_due, prune, send, switch_on
 from telemetry.alerts.messages import Message
@@ -79,7 +79,7 @@ def test_slack_gets_names_that_call_nobody(receiver, make_channel):
 
 def test_email_goes_to_every_address_by_the_server_of_the_settings(make_channel, settings, mailoutbox):
     channel = make_channel("a@example.test, b@example.test", "email")
-    with pytest.raises(NotSent, match="give EMAIL_URL"):
+    with pytest.raises(NotDelivered, match="give EMAIL_URL"):
         send(channel, MESSAGE)
     settings.EMAIL_URL = "smtp://mail.example.test"
     assert send(channel, MESSAGE) == "taken by the mail server, for 2 addresses"
@@ -102,7 +102,7 @@ def test_email_goes_to_every_address_by_the_server_of_the_settings(make_channel,
     ],
 )
 def test_no_message_goes_into_a_private_network(make_channel, url):
-    with pytest.raises(NotSent, match="private network"):
+    with pytest.raises(NotDelivered, match="private network"):
         send(make_channel(url), MESSAGE)
 
 
@@ -135,18 +135,18 @@ def test_what_is_shown_of_a_url_is_not_its_token():
 def test_a_redirect_is_not_followed_and_an_error_is_one(receiver, make_channel):
     channel = make_channel(receiver.url)
     receiver.status, receiver.headers = 302, {"Location": receiver.url}
-    with pytest.raises(NotSent, match="302 and points elsewhere"):
+    with pytest.raises(NotDelivered, match="302 and points elsewhere"):
         send(channel, MESSAGE)
     assert len(receiver.got) == 1
     receiver.status = 500
-    with pytest.raises(NotSent, match="answered 500: what it thinks of it"):
+    with pytest.raises(NotDelivered, match="answered 500: what it thinks of it"):
         send(channel, MESSAGE)
 
 
 def test_an_address_that_no_key_opens_is_said_so(make_channel):
     channel = make_channel("https://example.com/h")
     channel.address = Secret(stored="v1:gone:xxxx")
-    with pytest.raises(NotSent, match="enter it anew"):
+    with pytest.raises(NotDelivered, match="enter it anew"):
         send(channel, MESSAGE)
 
 

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 from telemetry.alerts.messages import Message
 
 
-class NotSent(Exception):
-    """The message did not arrive, or may not have. The text says why, without any secret."""
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
     """Opened secrets, in memory for one sending; never printed."""
@@ -36,4 +32,4 @@ class Channel(ABC):
 
     @abstractmethod
     def send(self, target: Target, message: Message) -> str:
-        """What the other side answered, in a few words. Raises NotSent."""
+        """What the other side answered, in a few words. Raises NotDelivered."""

@@ -11,7 +11,8 @@ from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
 from core.errors import Invalid
-from telemetry.alerts.channels.base import Channel, NotSent, Target
+from core.outbound import NotDelivered
+from telemetry.alerts.channels.base import Channel, Target
 from telemetry.alerts.messages import Message
 
 MOST_ADDRESSES = 20
@@ -43,15 +44,15 @@ class EmailChannel(Channel):
 
 
 def send_mail(to: list[str], subject: str, body: str) -> None:
-    """Raises NotSent."""
+    """Raises NotDelivered."""
     if not settings.EMAIL_URL:
-        raise NotSent(NO_SERVER)
+        raise NotDelivered(NO_SERVER)
     one_line = " ".join(subject.split())[:200]
     try:
         EmailMessage(f"[Perennial] {one_line}", body, to=to).send()
     except (SMTPException, OSError) as error:
         # The server's words may hold addresses, never the password.
-        raise NotSent(f"The mail server did not take it: {str(error)[:300] or type(error).__name__}") from error
+        raise NotDelivered(f"The mail server did not take it: {str(error)[:300] or type(error).__name__}") from error
 
 
 def text_of(message: Message) -> str:

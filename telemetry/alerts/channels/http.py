@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from django.conf import settings
 
 from core import outbound
-from core.outbound import NotDelivered, Policy
-from telemetry.alerts.channels.base import NotSent
+from core.outbound import Policy
 
 
 def _policy() -> Policy:
@@ -21,8 +20,5 @@ def clean_url(url: str) -> str:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """The status, which was one of success. Raises NotSent."""
-    try:
-        return outbound.post(url, body, headers, _policy())
-    except NotDelivered as error:
-        raise NotSent(str(error)) from None
+    """The status, which was one of success. Raises NotDelivered."""
+    return outbound.post(url, body, headers, _policy())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from core.outbound import shown_url, signed_headers
-from telemetry.alerts.channels.base import Channel, NotSent, Target
+from core.outbound import NotDelivered, shown_url, signed_headers
+from telemetry.alerts.channels.base import Channel, Target
 from telemetry.alerts.channels.http import clean_url, post
 from telemetry.alerts.messages import Message
 
@@ -23,7 +23,7 @@ class WebhookChannel(Channel):
 
     def send(self, target: Target, message: Message) -> str:
         if not target.secret:
-            raise NotSent("This channel has no secret to sign with: make a new one.")
+            raise NotDelivered("This channel has no secret to sign with: make a new one.")
         body = json.dumps(message.as_json(), ensure_ascii=False, separators=(",", ":")).encode()
         status = post(target.address, body, signed_headers(target.secret, message.id, body))
         return f"answered {status}"
