@@ -6,6 +6,7 @@ import logging
 
 from celery import shared_task
 
+from agents.sandbox.base import Language, Packages
 from agents.sandbox.configured import sandbox
 from agents.tools.packages import INSTALL
 
@@ -13,6 +14,6 @@ log = logging.getLogger(__name__)
 
 
 @shared_task(name=INSTALL, ignore_result=True)
-def install_packages(wanted: list[str]) -> None:
+def install_packages(wanted: list[str], language: Language = "python") -> None:
     """On the worker's own disk: a worker elsewhere installs them when it first needs them."""
-    log.info("%s: %s", ", ".join(wanted), sandbox().prepare(wanted))
+    log.info("%s: %s", ", ".join(wanted), sandbox().prepare(Packages(language, tuple(wanted))))

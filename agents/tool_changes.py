@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,11 +12,9 @@ from accounts.access import Caller
 from accounts.audit import Deed, note
 from agents import access, memory
 from agents.models import Agent, AgentTool, Tool, ToolType
-from agents.sandbox.requirements import NotInstallable, checked
-from agents.schemas.tools import PipRequirement, ToolCreate, ToolUpdate
+from agents.schemas.tools import ToolCreate, ToolUpdate
 from agents.sources.derive import Written, function_schema
-from agents.tools.packages import install_soon
-from agents.tools.source_runs import requirements
+from agents.tools.packages import check_names, install_soon, packages_of
 from core.errors import BadInput, Conflict, Invalid, NotFound, PermissionDenied
 
 PLAIN = (
@@ -145,15 +143,8 @@ def _plain_columns(data: ToolCreate | ToolUpdate) -> dict[str, Any]:
         columns["tags"] = list(dict.fromkeys(columns["tags"]))
     if data.metadata_ is not None:
         columns["metadata"] = data.metadata_
-    _check_requirements(data.pip_requirements or ())
+    check_names(given.get("pip_requirements"), given.get("npm_requirements"))
     return columns
-
-
-def _check_requirements(wanted: Iterable[PipRequirement]) -> None:
-    try:
-        checked(requirements(list(wanted)))
-    except NotInstallable as problem:
-        raise Invalid(f"pip_requirements: {problem}.") from None
 
 
 def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
@@ -177,8 +168,8 @@ def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     note(caller.organization_id, caller.actor_id, deed)
     if not made:
         _tell_agents(tool, name)
-    if "pip_requirements" in columns:
-        install_soon(tool.pip_requirements)
+    if columns.keys() & {"pip_requirements", "npm_requirements", "source_type"}:
+        install_soon(packages_of(tool.source_type, tool.pip_requirements, tool.npm_requirements))
     return tool
 
 

@@ -19,7 +19,7 @@ from agents.admin.tool_forms import FIELDS, LANGUAGES, ToolForm
 from agents.models import Agent, AgentTool, Tool, ToolType
 from agents.sandbox.configured import sandbox
 from agents.tools.grants import grant
-from agents.tools.packages import wanted_by
+from agents.tools.packages import packages_of
 from console.access import ADMINS, OPERATORS, is_superuser, may
 from console.action_form import ActionAdmin, caller_of
 from console.display import badge, pretty, when
@@ -161,8 +161,8 @@ class ToolAdmin(ActionAdmin, TabbedAdmin):
 
     @admin.display(description="packages")
     def packages(self, obj: Tool) -> str:
-        wanted = wanted_by(obj.pip_requirements)
-        return f"{', '.join(wanted)}: {sandbox().packages(wanted)}" if wanted else "none"
+        wanted = packages_of(obj.source_type, obj.pip_requirements, obj.npm_requirements)
+        return f"{', '.join(wanted.names)}: {sandbox().packages(wanted)}" if wanted.names else "none"
 
     @admin.display(ordering="created_at")
     def created(self, obj: Tool) -> SafeString | str:

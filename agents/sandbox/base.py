@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,14 @@ Kind = Literal[
 ]
 
 Language = Literal["python", "typescript"]
+
+
+@dataclass(frozen=True)
+class Packages:
+    """What is to be installed: of pip (`name`, `name==version`) or of npm (`name`, `name@version`), by the language."""
+
+    language: Language = "python"
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Run `function` of `source` (its last one, where none is named). `requirements`: `name` or `name==version`.
+    """Run `function` of `source` (its last one, where none is named). `requirements`: see `Packages`.
 
     `state`: what a parameter `agent_state` gets, an AgentState as the wire has it. `network`: it may reach public
     addresses by HTTP. `wall_s`: a limit of its own. `order`: of a TypeScript tool, its parameters in their order.
@@ -53,6 +61,10 @@ class Call:
     wall_s: float | None = None
     language: Language = "python"
     order: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> Packages:
+        return Packages(self.language, self.requirements)
 
 
 @dataclass(frozen=True)
@@ -92,10 +104,10 @@ class Sandbox(Protocol):
 
     def isolation(self) -> Isolation: ...
 
-    def prepare(self, requirements: Sequence[str]) -> str:
-        """Install packages before a call wants them: how it went, in a sentence."""
+    def prepare(self, packages: Packages) -> str:
+        """Install them before a call wants them: how it went, in a sentence."""
         ...
 
-    def packages(self, requirements: Sequence[str]) -> str:
+    def packages(self, packages: Packages) -> str:
         """How far they are, in a sentence."""
         ...

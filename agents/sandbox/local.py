@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import OrderedDict, deque
@@ -11,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from agents.sandbox import seccomp
-from agents.sandbox.base import Call, Failure, Isolation, Limits, Outcome
+from agents.sandbox.base import Call, Failure, Isolation, Limits, Outcome, Packages
 from agents.sandbox.egress import Reach
 from agents.sandbox.node import Node
+from agents.sandbox.npm import Npm
+from agents.sandbox.pip import Pip
 from agents.sandbox.process import Guest, NotStarted, Setup
 from agents.sandbox.requirements import INSTALL_S, Environments, NotInstallable
 
@@ -48,8 +51,12 @@ class LocalSandbox:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._environments = Environments(policy.folder / "packages")
         self._node = Node(policy.node)
+        folder = policy.folder / "packages"
+        self._environments = {
+            "python": Environments(folder, Pip()),
+            "typescript": Environments(folder, Npm(self._node)),
+        }
         self._waiting: OrderedDict[Setup, deque[Guest]] = OrderedDict()
         self._lock = threading.Lock()
         self._filling: set[Setup] = set()
@@ -86,15 +93,15 @@ class LocalSandbox:
             self._isolation = found
         return self._isolation
 
-    def prepare(self, requirements: Sequence[str]) -> str:
+    def prepare(self, packages: Packages) -> str:
         try:
-            self._environments.wait(requirements, INSTALL_S)
+            self._environments[packages.language].wait(packages.names, INSTALL_S)
         except NotInstallable as error:
             return str(error)
-        return self.packages(requirements)
+        return self.packages(packages)
 
-    def packages(self, requirements: Sequence[str]) -> str:
-        return self._environments.said(requirements)
+    def packages(self, packages: Packages) -> str:
+        return self._environments[packages.language].said(packages.names)
 
     def close(self) -> None:
         """End the guests that wait."""
@@ -117,7 +124,8 @@ class LocalSandbox:
     def _installed(self, call: Call, abandoned: Callable[[], bool]) -> str:
         if not call.requirements:
             return ""
-        return str(self._environments.wait(call.requirements, call.wall_s or self._policy.limits.wall_s, abandoned))
+        environments, seconds = self._environments[call.language], call.wall_s or self._policy.limits.wall_s
+        return str(environments.wait(call.requirements, seconds, abandoned))
 
     def _setup(self, site: str = "") -> Setup:
         root = self._policy.folder / "root"
@@ -131,6 +139,8 @@ class LocalSandbox:
 
     def _unisolated(self, call: Call, setup: Setup, abandoned: Callable[[], bool]) -> Outcome:
         with TemporaryDirectory(prefix="tool-") as scratch:
+            if setup.node and setup.site:
+                os.symlink(f"{setup.site}/node_modules", f"{scratch}/node_modules")
             guest = self._started(replace(setup, isolated=False, root=scratch))
             try:
                 return guest.ask(call, abandoned)

@@ -19,6 +19,7 @@ from agents.sandbox.egress import Egress, Reach
 
 PROJECT = str(Path(__file__).resolve().parents[2])
 PACKAGES = "/packages"  # where a tool sees what was installed for it
+NODE_PACKAGES = "/node_modules"  # the last place where Node looks, from wherever a tool lies
 CERTIFICATES = "/etc/ssl/certs"
 START_S = 20.0
 END_S = 5.0
@@ -34,7 +35,7 @@ class NotStarted(Exception):
 @dataclass(frozen=True)
 class Setup:
     """How guests are confined. `root`: an empty folder of the server's, or the working folder of an unisolated one.
-    `node`: the program that a TypeScript tool runs in; empty: it is Python."""
+    `site`: its packages. `node`: the program that a TypeScript tool runs in; empty: it is Python."""
 
     limits: Limits
     root: str
@@ -45,10 +46,13 @@ class Setup:
 
     def to_json(self, descriptors: Mapping[str, int]) -> bytes:
         python = os.path.realpath(sys.base_prefix)
-        folders = {python: python} | ({self.site: PACKAGES} if self.site else {})
+        folders = {python: python}
+        if self.site:
+            folders |= {f"{self.site}{NODE_PACKAGES}": NODE_PACKAGES} if self.node else {self.site: PACKAGES}
         folders |= {CERTIFICATES: CERTIFICATES} if self.network else {}
         folders |= {os.path.dirname(self.node): os.path.dirname(self.node)} if self.node else {}
         site = PACKAGES if self.site and self.isolated else self.site
+        site = "" if self.node else site
         own = {"folders": folders, "site": site, "project": PROJECT, **descriptors}
         return json.dumps({**asdict(self), **own}).encode() + b"\n"
 

@@ -148,7 +148,7 @@ class ToolRunFromSource(Wire):
     name: Annotated[str, Field(max_length=100)] | None = None
     source_type: str | None = None
     pip_requirements: list[PipRequirement] | None = None
-    npm_requirements: list[dict[str, Any]] | None = None
+    npm_requirements: list[NpmRequirement] | None = None
 
 
 class ToolExecuteRequest(Wire):

@@ -13,7 +13,7 @@ from agents.sandbox.configured import sandbox
 from agents.sources.typescript import argument_order
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
-from agents.tools.packages import wanted_by
+from agents.tools.packages import packages_of
 from agents.tools.source_runs import language_of, printed, told
 from agents.tools.variables import variables_of
 from core.db import release_connection
@@ -23,15 +23,16 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
     source = tool["source_code"]
     if not source:
         raise ToolError("this tool has no source code: its owner must give it some")
+    packages = packages_of(tool["source_type"], tool["pip_requirements"], tool["npm_requirements"])
     state = _state(context) if "agent_state" in source else None
     call = Call(
         source=source,
         function=_function(tool["name"], source),
         args=args,
-        language=language_of(tool["source_type"], tool["npm_requirements"]),
+        language=language_of(tool["source_type"]),
         order=_order(tool, source),
         variables=_variables(context, tool),
-        requirements=wanted_by(tool["pip_requirements"]),
+        requirements=packages.names,
         state=state,
         network=tool["network"],
         wall_s=tool["timeout_s"],

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 
 from agents.sandbox.base import Call, Language, Outcome
 from agents.sandbox.configured import sandbox
-from agents.schemas.tools import PipRequirement, ToolRunFromSource
+from agents.schemas.tools import ToolRunFromSource
 from agents.sources.typescript import argument_order
 from agents.tools.arguments import clean
+from agents.tools.packages import packages_of
 from core.db import release_connection
 from core.errors import BadInput, LimitExceeded
 
@@ -22,14 +23,15 @@ _places = BoundedSemaphore(AT_ONCE)
 
 def run_source(data: ToolRunFromSource) -> Outcome:
     """Raises BadInput for what no sandbox here runs, LimitExceeded when enough of them run."""
+    wanted = data.model_dump(include={"pip_requirements", "npm_requirements"})
     call = Call(
         source=data.source_code,
         function=data.name,
         args=data.args,
-        language=language_of(data.source_type, data.npm_requirements),
+        language=language_of(data.source_type),
         order=argument_order(data.source_code, data.name, otherwise=data.args),
         variables=data.env_vars,
-        requirements=requirements(data.pip_requirements or ()),
+        requirements=packages_of(data.source_type, wanted["pip_requirements"], wanted["npm_requirements"]).names,
     )
     with a_place():
         release_connection()
@@ -47,17 +49,11 @@ def a_place() -> Iterator[None]:
         _places.release()
 
 
-def language_of(source_type: str | None, npm_requirements: object) -> Language:
+def language_of(source_type: str | None) -> Language:
     """Raises BadInput."""
     if source_type not in (None, "python", "typescript"):
         raise BadInput(f"Tools in {source_type[:40]} cannot be run on this server: write them in Python or TypeScript.")
-    if npm_requirements:
-        raise BadInput("Packages of npm cannot be installed on this server: leave out npm_requirements.")
     return "typescript" if source_type == "typescript" else "python"
-
-
-def requirements(wanted: Sequence[PipRequirement]) -> tuple[str, ...]:
-    return tuple(f"{one.name}=={one.version}" if one.version else one.name for one in wanted)
 
 
 def told(outcome: Outcome) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.sandbox.base import Call, Isolation, Limits
+from agents.sandbox.base import Call, Isolation, Limits, Packages
 from agents.sandbox.local import LocalSandbox, Policy, nowhere
 from agents.sandbox.process import Guest, Setup
 
@@ -115,9 +115,9 @@ def test_packages_are_installed_once_and_seen_by_their_tool_alone(
     assert sandbox.run(call).value == "hello"
     assert "No module named 'greeter'" in str(sandbox.run(replace(call, requirements=())).failure)
     assert "No matching distribution" in str(sandbox.run(replace(call, requirements=("greeter==2.0",))).failure)
-    assert sandbox.packages(("greeter==1.0",)) == sandbox.prepare(("greeter==1.0",)) == "installed"
-    assert "No matching distribution" in sandbox.packages(("greeter==2.0",))
-    assert sandbox.packages(("greeter==3.0",)) == "not installed yet"
+    assert sandbox.packages(call.packages) == sandbox.prepare(call.packages) == "installed"
+    assert "No matching distribution" in sandbox.packages(Packages("python", ("greeter==2.0",)))
+    assert sandbox.packages(Packages("python", ("greeter==3.0",))) == "not installed yet"
 
 
 @pytest.mark.parametrize(
