@@ -20,7 +20,7 @@ from telemetry.trace import ESTIMATED, METADATA, NOT_BILLED, UNPRICED
 
 BUCKETS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "output")
 CHAT = "openai_chat"
-DIALECTS = frozenset({CHAT, "openai_responses", "anthropic", "google"})
+DIALECTS = frozenset({CHAT, "openai_responses", "anthropic", "google", "converse"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,39 @@ def _add_part(turn: Turn, part: Mapping[str, Any]) -> None:
         turn.returns.append(_return(part, part.get("tool_use_id"), part.get("content")))
     elif kind:
         turn.left_out.append(kind)
+    else:
+        _add_untyped(turn, part)
+
+
+def _add_untyped(turn: Turn, part: Mapping[str, Any]) -> None:
+    """A part of Google's or of Bedrock's Converse: its one key tells what it is."""
+    thought = _inner(part, "reasoningContent")
+    call = _inner(part, "functionCall") or _inner(part, "toolUse")
+    returned = _inner(part, "functionResponse") or _inner(part, "toolResult")
+    if part.get("thought"):
+        _add_reasoning(turn, {"text": part.get("text")})
+    elif "text" in part:
+        turn.texts.append(clipped(str(part["text"])))
+    elif thought:
+        _add_reasoning(turn, _inner(thought, "reasoningText"))
+    elif call:
+        call_id, made = call.get("id") or call.get("toolUseId"), call.get("args", call.get("input", {}))
+        turn.calls.append(Call(str(call_id or ""), str(call.get("name", "")), clipped(pretty(made))))
+    elif returned:
+        said = _inner(returned, "response")
+        failed = {**returned, "is_error": "error" in said or returned.get("status") == "error"}
+        content = said.get("output", said.get("error", returned.get("content")))
+        turn.returns.append(_return(failed, returned.get("id") or returned.get("toolUseId"), content))
+    elif image := _inner(part, "inlineData"):
+        _add_image(turn, {"source": {"media_type": image.get("mimeType"), "data": image.get("data")}})
+    elif image := _inner(part, "image"):
+        data = _inner(image, "source").get("bytes")
+        _add_image(turn, {"source": {"media_type": f"image/{image.get('format')}", "data": data}})
+
+
+def _inner(part: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = part.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _add_reasoning(turn: Turn, part: Mapping[str, Any]) -> None:
@@ -130,14 +163,14 @@ def calls_of(items: Any) -> list[Call]:
 
 
 def request_turns(body: Any) -> list[Turn]:
-    """The turns of a request: Chat Completions and Anthropic (`messages`), Responses (`input`)."""
+    """The turns of a request: `messages` (Chat Completions, Anthropic, Converse), `input` (Responses), `contents`."""
     if not isinstance(body, Mapping):
         return []
     turns: list[Turn] = []
-    lead = body.get("system") or body.get("instructions")
+    lead = body.get("system") or body.get("instructions") or _inner(body, "systemInstruction").get("parts")
     if lead:
         turns.append(add_parts(Turn("system"), lead))
-    items = body.get("messages", body.get("input"))
+    items = body.get("messages", body.get("input", body.get("contents")))
     if isinstance(items, str):
         items = [{"role": "user", "content": items}]
     turns += [_turn(item) for item in (items if isinstance(items, list) else []) if isinstance(item, Mapping)]
@@ -145,13 +178,17 @@ def request_turns(body: Any) -> list[Turn]:
 
 
 def response_turns(body: Any) -> list[Turn]:
-    """The turns of an answer: `choices`, `output`, or Anthropic's `content`."""
+    """The turns of an answer: `choices`, `output`, Google's `candidates`, or Anthropic's `content`."""
     if not isinstance(body, Mapping):
         return []
     if isinstance(body.get("choices"), list):
         items: Iterable[Any] = [choice.get("message") or choice.get("delta") or {} for choice in body["choices"]]
     elif isinstance(body.get("output"), list):
         items = body["output"]
+    elif isinstance(body.get("candidates"), list):
+        items = [_inner(one, "content") for one in body["candidates"] if isinstance(one, Mapping)]
+    elif isinstance(body.get("output"), Mapping):
+        items = [_inner(body["output"], "message")]
     else:
         items = [{"role": "assistant", **body}]
     turns = [_turn({"role": "assistant", **item}) for item in items if isinstance(item, Mapping)]
@@ -161,7 +198,7 @@ def response_turns(body: Any) -> list[Turn]:
 def _turn(item: Mapping[str, Any]) -> Turn:
     kind = item.get("type")
     role = str(item.get("role") or "assistant")
-    turn = Turn("system" if role == "developer" else role)
+    turn = Turn({"developer": "system", "model": "assistant"}.get(role, role))
     if kind == "function_call":
         turn.calls.append(Call(str(item.get("call_id", "")), str(item.get("name", "")), pretty(item.get("arguments"))))
     elif kind == "function_call_output":
@@ -175,7 +212,7 @@ def _turn(item: Mapping[str, Any]) -> Turn:
         thought = item.get("reasoning_content") or item.get("reasoning")
         if isinstance(thought, str) and thought:
             turn.reasoning.append(clipped(thought))
-        add_parts(turn, item.get("content"))
+        add_parts(turn, item.get("content", item.get("parts")))
         turn.calls += calls_of(item.get("tool_calls"))
     return turn
 

@@ -14,6 +14,11 @@ _DATA = Path(__file__).parent / "data"
 DEFAULT_CONTEXT_WINDOW = 32_768
 DEFAULT_EMBEDDING_DIM = 1536
 _REASONING = re.compile(r"^(?:openai/)?(?:o\d|gpt-[5-9]|codex)(?!.*chat)")
+# What Bedrock writes before a name: where it runs, and whose it is (but of DeepSeek, whose names say nothing else).
+_BEDROCK = re.compile(
+    r"^(?:(?:us|us-gov|eu|apac|jp|au|ca|global|regional)\.(?=[a-z0-9-]+\.))?"
+    r"(?:(?:ai21|amazon|anthropic|cohere|google|meta|minimax|mistral|moonshot|moonshotai|nvidia|openai|qwen|writer|zai)\.)?"
+)
 _CODED_SIZE = re.compile(r"(?<![a-z0-9])embed")
 
 _LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -93,8 +98,7 @@ def bare(model: str) -> str:
 
     `meta-llama/Llama-3.1-8B:free` → `llama-3.1-8b`, `us.anthropic.claude-opus-4-5-v1:0` → `claude-opus-4-5-v1`.
     """
-    name = model.rsplit("/", 1)[-1].split(":", 1)[0].split("@", 1)[0].lower()
-    return name.rpartition("anthropic.")[2]
+    return _BEDROCK.sub("", model.rsplit("/", 1)[-1].split(":", 1)[0].split("@", 1)[0].lower())
 
 
 def _longest_prefix(table: dict[str, Any], name: str) -> Any:

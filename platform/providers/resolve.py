@@ -127,6 +127,11 @@ def is_claude_at_vertex(provider_type: str, model: str) -> bool:
     return provider_type == "google_vertex" and model.startswith("claude")
 
 
+def is_claude_at_bedrock(model: str) -> bool:
+    """Also of a profile of one's own, whose name does not say what is behind it."""
+    return "anthropic." in model or (model.startswith("arn:") and "foundation-model/" not in model)
+
+
 def _is_alias(provider_type: str, model: str, listed: Iterable[str]) -> bool:
     """`claude-sonnet-4-5` where the dated name is listed; `model:variant` where the model is."""
     base = model.split(":", 1)[0].removesuffix("-latest")
@@ -134,9 +139,11 @@ def _is_alias(provider_type: str, model: str, listed: Iterable[str]) -> bool:
 
 
 def _with_dialect(credential: Credential, model: str) -> Credential:
-    """OpenAI itself shows the reasoning of its reasoning models in Responses alone; Vertex has two vendors' models."""
+    """OpenAI itself shows the reasoning of its reasoning models in Responses alone; platforms have several vendors'."""
     if is_claude_at_vertex(credential.provider_type, model) and not credential.dialect:
         return replace(credential, dialect="anthropic")
+    if credential.provider_type == "bedrock" and not credential.dialect and not is_claude_at_bedrock(model):
+        return replace(credential, dialect="converse")
     if credential.dialect or credential.provider_type != "openai" or not is_reasoning_model(model):
         return credential
     host = urlsplit(credential.base_url or "").hostname

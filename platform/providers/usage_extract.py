@@ -156,7 +156,25 @@ def from_google(raw: Raw) -> Usage:
     return _split(prompt, None if cached is None else min(cached, own), None, said, thoughts)
 
 
+def from_converse(raw: Raw) -> Usage:
+    """Converse: `inputTokens` is what no cache touched, save of some models, whose total tells that it is all.
+
+    Writes to the cache are of five minutes, but what `cacheDetails` says of an hour.
+    """
+    sent, output = _int(raw, "inputTokens") or 0, _int(raw, "outputTokens") or 0
+    read, written = _int(raw, "cacheReadInputTokens"), _int(raw, "cacheWriteInputTokens")
+    cached = (read or 0) + (written or 0)
+    if cached <= sent and _int(raw, "totalTokens") == sent + output:
+        sent -= cached
+    details = raw.get("cacheDetails")
+    hourly = [_int(d, "inputTokens") or 0 for d in details if d.get("ttl") == "1h"] if isinstance(details, list) else []
+    long = None if written is None or not hourly else min(sum(hourly), written)
+    short = None if written is None else written - (long or 0)
+    return Usage(input=sent, cache_read=read, cache_write_5m=short, cache_write_1h=long, output=output)
+
+
 _READERS: dict[str, Callable[[Raw], Usage]] = {
+    "converse": from_converse,
     "openai_responses": from_responses,
     "anthropic": from_anthropic,
     "google": from_google,
@@ -188,7 +206,7 @@ def provider_total(dialect: str, raw: Raw) -> int | None:
     if dialect == "anthropic":
         keys = ("input_tokens", "cache_read_input_tokens", "output_tokens")
         return sum(_int(raw, key) or 0 for key in keys) + (_anthropic_written(raw) or 0)
-    return _int(raw, "totalTokenCount" if dialect == "google" else "total_tokens")
+    return _int(raw, {"google": "totalTokenCount", "converse": "totalTokens"}.get(dialect, "total_tokens"))
 
 
 def audit(usage: Usage, dialect: str, raw: Raw) -> str | None:
@@ -218,6 +236,7 @@ def _service_tier(response: Raw, usage: Raw) -> str | None:
         return "fast"
     named = response.get("service_tier") or usage.get("service_tier")
     named = named or usage.get("serviceTier") or usage.get("trafficType")  # Google
+    named = named or _part(response, "serviceTier").get("type")  # Converse
     if not isinstance(named, str):
         return None
     tier = named.lower().removeprefix("on_demand_")

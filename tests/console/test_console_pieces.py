@@ -178,7 +178,32 @@ ANTHROPIC = {
 }
 
 
-@pytest.mark.parametrize("body", [CHAT, RESPONSES, ANTHROPIC], ids=["chat completions", "responses", "anthropic"])
+GOOGLE = {
+    "systemInstruction": {"parts": [{"text": "Be kind."}]},
+    "contents": [
+        {"role": "user", "parts": [{"text": "Look:"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}]},
+        {"role": "model", "parts": [{"functionCall": {"id": "c1", "name": "look", "args": {"at": 1}}}]},
+        {
+            "role": "user",
+            "parts": [{"functionResponse": {"id": "c1", "name": "look", "response": {"output": "seen"}}}],
+        },
+    ],
+}
+CONVERSE = {
+    "system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}],
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"text": "Look:"}, {"image": {"format": "png", "source": {"bytes": "AA=="}}}],
+        },
+        {"role": "assistant", "content": [{"toolUse": {"toolUseId": "c1", "name": "look", "input": {"at": 1}}}]},
+        {"role": "user", "content": [{"toolResult": {"toolUseId": "c1", "content": [{"text": "seen"}]}}]},
+    ],
+}
+DIALECTS = ["chat completions", "responses", "anthropic", "google", "converse"]
+
+
+@pytest.mark.parametrize("body", [CHAT, RESPONSES, ANTHROPIC, GOOGLE, CONVERSE], ids=DIALECTS)
 def test_a_request_of_each_dialect_reads_as_the_same_chat(body: Any) -> None:
     turns = request_turns(body)
     assert [turn.role for turn in turns] == ["system", "user", "assistant", "tool"]
@@ -202,8 +227,17 @@ def test_a_request_of_each_dialect_reads_as_the_same_chat(body: Any) -> None:
             "role": "assistant",
             "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "Hi."}],
         },
+        {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hm.", "thought": True}, {"text": "Hi."}]}}]},
+        {
+            "output": {
+                "message": {
+                    "role": "assistant",
+                    "content": [{"reasoningContent": {"reasoningText": {"text": "Hm."}}}, {"text": "Hi."}],
+                }
+            }
+        },
     ],
-    ids=["chat completions", "responses", "anthropic"],
+    ids=DIALECTS,
 )
 def test_an_answer_of_each_dialect_has_its_words_and_its_reasoning(body: Any) -> None:
     turns = response_turns(body)

@@ -11,6 +11,7 @@ from providers.catalog import preset_of
 from providers.clients import (
     anthropic_wire,
     bedrock,
+    converse_wire,
     google_wire,
     openai_chat_wire,
     openai_responses_wire,
@@ -112,10 +113,34 @@ def settings_cases() -> dict[str, bytes]:
     }
 
 
+def converse_cases() -> dict[str, bytes]:
+    """Models of several vendors at Bedrock, in AWS's words."""
+    full: dict[str, Any] = {"tools": TOOLS, "max_output_tokens": 500, "temperature": 1.5, "end_user": "user-7"}
+    llama = request("us.meta.llama3-3-70b-instruct-v1:0", history(), tool_choice="search", **full)
+    return {
+        "converse_nova_history": converse_wire.body(request("us.amazon.nova-pro-v1:0", history(), **full)),
+        "converse_nova_2_thinking_hard": converse_wire.body(
+            request("global.amazon.nova-2-lite-v1:0", reasoning_effort="xhigh", **full)
+        ),
+        "converse_llama_forced": converse_wire.body(llama),
+        "converse_llama_refused": converse_wire.body(
+            llama, frozenset({converse_wire.TOOL_CHOICE, converse_wire.SYSTEM})
+        ),
+        "converse_gpt_oss_schema": converse_wire.body(
+            request("openai.gpt-oss-120b-1:0", response_format=BARE_SCHEMA, reasoning_effort="minimal", tools=STRICT)
+        ),
+        "converse_calls_without_tools": converse_wire.body(request("deepseek.v3-v1:0", history())),
+        "converse_nothing_but_a_system_prompt": converse_wire.body(
+            request("mistral.pixtral-large-2502-v1:0", (SYSTEM,), tools=TOOLS, tool_choice="required")
+        ),
+    }
+
+
 def cases() -> dict[str, bytes]:
     full: dict[str, Any] = {"tools": TOOLS, "max_output_tokens": 500, "temperature": 0.5, "end_user": "user-7"}
     return {
         **settings_cases(),
+        **converse_cases(),
         "chat_openai_history": chat("openai", request("gpt-4o", history(), cache_key="agent-1", **full)),
         "chat_openai_reasoning": chat("openai", request("gpt-5-mini", reasoning_effort="low", **full)),
         "chat_openai_forced": chat("openai", request("gpt-4o", tools=TOOLS, tool_choice="search")),

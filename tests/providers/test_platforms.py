@@ -5,10 +5,7 @@ None of the three can be reached from here: servers on the loopback take their p
 
 from __future__ import annotations
 
-import base64
 import json
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,6 +40,7 @@ from providers.resolve import _with_dialect, warm_up
 from providers.types import Message, ModelRequest, TextPart
 from providers.usage import Usage
 from tests.providers.fake_server import FakeServer, Reply
+from tests.support.aws import carried, frame
 from tests.support.vendor import _stream
 
 REPLY = Path(__file__).parent / "golden" / "replies" / "anthropic_thinking_and_calls.sse"
@@ -57,25 +55,6 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def _closed() -> Iterator[None]:
     yield
     close_all()
-
-
-def frame(payload: bytes, **headers: str) -> bytes:
-    """A message of AWS's event streams."""
-    head = b"".join(
-        struct.pack(">B", len(name)) + name.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
-        for name, value in ((f":{key.replace('_', '-')}", value) for key, value in headers.items())
-    )
-    head += b"\x02at\x08" + bytes(8)  # a time, which is none of ours
-    prelude = struct.pack(">II", len(head) + len(payload) + 16, len(head))
-    body = prelude + struct.pack(">I", zlib.crc32(prelude)) + head + payload
-    return body + struct.pack(">I", zlib.crc32(body))
-
-
-def carried(*events: bytes) -> bytes:
-    return b"".join(
-        frame(json.dumps({"bytes": base64.b64encode(event).decode(), "p": "ab"}).encode(), message_type="event")
-        for event in events
-    )
 
 
 def bedrock(server: FakeServer, **more: Any) -> Credential:
@@ -174,15 +153,27 @@ def test_an_exception_within_bedrocks_stream_is_a_failure_and_damage_is_seen(fak
 def test_bedrock_lists_what_is_called_directly_and_by_profile(fake_server: FakeServer) -> None:
     models = [
         {"modelId": "anthropic.claude-3-haiku-20240307-v1:0", "inferenceTypesSupported": ["ON_DEMAND"]},
-        {"modelId": "anthropic.claude-opus-4-6-v1", "inferenceTypesSupported": ["INFERENCE_PROFILE"]},
+        {"modelId": MODEL.removeprefix("us."), "inferenceTypesSupported": ["INFERENCE_PROFILE"]},
+        {"modelId": "amazon.nova-canvas-v1:0", "outputModalities": ["IMAGE"]},
+        {"modelId": "amazon.nova-pro-v1:0", "outputModalities": ["TEXT"], "modelName": "Nova Pro"},
+        {"modelId": "amazon.titan-embed-text-v2:0", "outputModalities": ["EMBEDDING"]},
+        {"modelId": "amazon.nova-sonic-v1:0", "outputModalities": ["SPEECH", "TEXT"]},
     ]
-    profiles = [{"inferenceProfileId": MODEL, "inferenceProfileName": "US Claude"}, {"inferenceProfileId": "us.meta.x"}]
+    profiles = [
+        {"inferenceProfileId": MODEL, "inferenceProfileName": "US Claude"},
+        {"inferenceProfileId": "us.stability.stable-style-v1:0"},
+    ]
     fake_server.decide = lambda path, body: Reply(
         {"modelSummaries": models} if "foundation" in path else {"inferenceProfileSummaries": profiles}
     )
     found = client_for(bedrock(fake_server)).list_models()
-    assert [(info.name, info.context_window) for info in found] == [(models[0]["modelId"], 200_000), (MODEL, 200_000)]
-    assert found[1].display_name == "US Claude"
+    assert [(info.name, info.kind, info.context_window) for info in found] == [
+        (models[0]["modelId"], "llm", 200_000),
+        ("amazon.nova-pro-v1:0", "llm", 300_000),
+        ("amazon.titan-embed-text-v2:0", "embedding", found[2].context_window),
+        (MODEL, "llm", 200_000),
+    ]
+    assert (found[1].display_name, found[2].embedding_dim, found[3].display_name) == ("Nova Pro", 1024, "US Claude")
 
 
 def cost(provider_type: str, model: str, response: dict[str, Any]) -> Decimal | None:

@@ -8,6 +8,7 @@ import orjson
 
 from providers import usage_extract
 from providers.clients.failures import in_band_failure
+from providers.clients.reading import parsed
 from providers.errors import BadResponse, StreamInterrupted
 from providers.events import Finished, ModelEvent, ReasoningDelta, RedactedReasoning, TextDelta, ToolCallDelta
 from providers.types import FinishReason, Message, Part, ReasoningPart, RedactedReasoningPart, TextPart, ToolCall
@@ -170,7 +171,7 @@ class MessagesReader:
         for block in self._blocks.values():
             kind = block.raw.get("type")
             if kind == "tool_use":
-                content.append({**block.raw, "input": _parsed(block.text)})
+                content.append({**block.raw, "input": parsed(block.text)})
             elif kind == "thinking":
                 content.append({"type": kind, "thinking": block.text, "signature": block.signature})
             elif kind == "text":
@@ -182,11 +183,3 @@ class MessagesReader:
 
     def so_far(self) -> tuple[Usage, dict[str, Any]]:
         return self.usage(), self.response()
-
-
-def _parsed(arguments: str) -> Any:
-    """A call's input as JSON, or as the text that was to become it."""
-    try:
-        return orjson.loads(arguments or "{}")
-    except orjson.JSONDecodeError:
-        return arguments

@@ -36,7 +36,7 @@ _STRICT = re.compile(r"claude-(?:opus-4-[1-9]|(?:sonnet|haiku)-4-[5-9]|[a-z]+-[5
 Block = dict[str, Any]
 
 
-def _id(call_id: str) -> str:
+def allowed_id(call_id: str) -> str:
     """A call's id in the alphabet that is allowed, whichever vendor made it."""
     return _NOT_IN_ID.sub("_", call_id)
 
@@ -66,14 +66,14 @@ def _assistant_blocks(message: Message) -> list[Block]:
             blocks.append({"type": "redacted_thinking", "data": part.data})
     for call in message.tool_calls:
         arguments = orjson.Fragment(valid_json(call.arguments))
-        blocks.append({"type": "tool_use", "id": _id(call.id), "name": call.name, "input": arguments})
+        blocks.append({"type": "tool_use", "id": allowed_id(call.id), "name": call.name, "input": arguments})
     return blocks
 
 
 def _return_blocks(message: Message) -> list[Block]:
     blocks = []
     for made in message.tool_returns:
-        block: Block = {"type": "tool_result", "tool_use_id": _id(made.tool_call_id)}
+        block: Block = {"type": "tool_result", "tool_use_id": allowed_id(made.tool_call_id)}
         if made.content:
             block["content"] = made.content
         if made.is_error:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import orjson
@@ -101,17 +102,37 @@ def _headers(raw: bytes) -> dict[str, str]:
     return found
 
 
-def bedrock_payloads(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The vendor's own events, which Bedrock carries in base64; its exceptions as the vendor's error events."""
+def _read(chunks: Iterable[bytes]) -> Iterator[tuple[dict[str, str], Any]]:
+    """(headers, what was said) of each message."""
     for headers, payload in frames(chunks):
         try:
-            said = orjson.loads(payload) if payload else {}
-            if headers.get(":message-type", "event") == "event":
-                yield base64.b64decode(said["bytes"])
-                continue
+            yield headers, orjson.loads(payload) if payload else {}
+        except ValueError:
+            raise BadResponse("The provider sent an event that cannot be read.") from None
+
+
+def _exception(headers: Mapping[str, str], said: Any) -> bytes:
+    """The error event that an exception is; nothing for any other message."""
+    if headers.get(":message-type", "event") == "event":
+        return b""
+    said = said if isinstance(said, dict) else {}
+    name = headers.get(":exception-type") or headers.get(":error-code") or ""
+    kind = _KINDS.get(name.lower(), name or "api_error")
+    message = said.get("message") or said.get("Message") or headers.get(":error-message") or name
+    return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def carried_payloads(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Another vendor's own events, which Bedrock carries in base64; its exceptions as that vendor's error events."""
+    for headers, said in _read(chunks):
+        failed = _exception(headers, said)
+        try:
+            yield failed or base64.b64decode(said["bytes"])
         except (ValueError, KeyError, TypeError):
             raise BadResponse("The provider sent an event that cannot be read.") from None
-        name = headers.get(":exception-type") or headers.get(":error-code") or ""
-        kind = _KINDS.get(name.lower(), name or "api_error")
-        message = said.get("message") or said.get("Message") or headers.get(":error-message") or name
-        yield orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def event_payloads(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """AWS's own events, each as `{its type: what was said}`; exceptions as error events."""
+    for headers, said in _read(chunks):
+        yield _exception(headers, said) or orjson.dumps({headers.get(":event-type", ""): said})

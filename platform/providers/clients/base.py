@@ -94,6 +94,7 @@ _DIALECTS: dict[str, str] = {
     "openai_responses": "providers.clients.openai_responses:OpenAIResponses",
     "anthropic": "providers.clients.anthropic:AnthropicMessages",
     "google": "providers.clients.google:GoogleGemini",
+    "converse": "providers.clients.bedrock:ConverseAtBedrock",
     "scripted": "providers.clients.scripted:Scripted",
 }
 # Where a platform has another vendor's models, and speaks that one's dialect by doors of its own.

@@ -1,8 +1,8 @@
-"""Anthropic's models at Amazon Bedrock: the same messages, by AWS's addresses, signatures and streams."""
+"""Models at Amazon Bedrock, by AWS's addresses, signatures and streams: Anthropic's in its words, others in AWS's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -11,23 +11,21 @@ import anthropic
 import orjson
 
 from core.time import now
-from providers.catalog import ModelInfo, describe
-from providers.clients import anthropic_wire
+from providers.catalog import ModelInfo, describe, is_chat_model
+from providers.clients import anthropic_wire, converse_wire
 from providers.clients.anthropic import INTERLEAVED, LIST_TIMEOUT_S, sdk_for, thinks_between
 from providers.clients.anthropic_read import MessagesReader
-from providers.clients.aws import Signer, bedrock_payloads
+from providers.clients.aws import Signer, carried_payloads, event_payloads
 from providers.clients.base import Credential
+from providers.clients.converse_read import ConverseReader
 from providers.clients.reading import said
-from providers.clients.transport import LastBody, Transport
+from providers.clients.transport import Answer, LastBody, Transport
 from providers.errors import BadRequest
 from providers.events import ModelEvent
 from providers.types import ModelRequest
 
 VERSION = "bedrock-2023-05-31"
-_LISTS = (
-    ("/foundation-models?byOutputModality=TEXT&byProvider=anthropic", "modelSummaries", "modelId", "modelName"),
-    ("/inference-profiles?maxResults=1000", "inferenceProfileSummaries", "inferenceProfileId", "inferenceProfileName"),
-)
+_KINDS = {"TEXT", "EMBEDDING"}
 
 
 def body(request: ModelRequest) -> bytes:
@@ -40,10 +38,8 @@ def body(request: ModelRequest) -> bytes:
     return orjson.dumps({"anthropic_version": VERSION, **wire})
 
 
-class AnthropicAtBedrock:
+class Bedrock:
     """One credential: an access key with its secret, or an API key of Bedrock alone; and a region."""
-
-    dialect = anthropic_wire.DIALECT
 
     def __init__(self, credential: Credential) -> None:
         if not credential.region:
@@ -64,6 +60,48 @@ class AnthropicAtBedrock:
             return {"Authorization": f"Bearer {self._credential.api_key}"}
         return self._signer.sign(method, url, content, now())
 
+    def _url(self, model: str, deed: str) -> str:
+        return f"{self._runtime}/model/{quote(model, safe=':')}/{deed}"
+
+    def _opened(self, url: str, content: bytes, timeout_s: float) -> Answer:
+        return self.transport.stream(url, content, timeout_s, self._signed("POST", url, content))
+
+    def _asked(self, path: str) -> Any:
+        url = self._lists + path
+        return self.transport.get(url, LIST_TIMEOUT_S, self._signed("GET", url, b""))
+
+    def list_models(self) -> list[ModelInfo]:
+        """Models that are called by themselves, and the profiles by which newer ones must be called."""
+        rows = [row for row in self._asked("/foundation-models").get("modelSummaries") or () if _is_wanted(row)]
+        profiles = self._asked("/inference-profiles?maxResults=1000").get("inferenceProfileSummaries") or ()
+        known = {row["modelId"] for row in rows}
+        labels = {row["modelId"]: row.get("modelName") for row in rows if _is_direct(row)}
+        for row in profiles:
+            name = str(row.get("inferenceProfileId") or "")
+            if name.partition(".")[2] in known:  # `us.`, `eu.`, `global.` before a model's own name
+                labels[name] = row.get("inferenceProfileName")
+        return [describe("bedrock", name, display_name=label or "") for name, label in labels.items()]
+
+    def close(self) -> None:
+        self.transport.close()
+
+
+def _is_wanted(row: Mapping[str, Any]) -> bool:
+    """What text is asked of, or vectors for it."""
+    kinds = row.get("outputModalities")
+    return bool(row.get("modelId")) and is_chat_model(row["modelId"]) and (not kinds or bool({*kinds} & _KINDS))
+
+
+def _is_direct(row: Mapping[str, Any]) -> bool:
+    kinds = row.get("inferenceTypesSupported")
+    return kinds is None or "ON_DEMAND" in kinds
+
+
+class AnthropicAtBedrock(Bedrock):
+    """Anthropic's Messages, which know more of its models than Converse does."""
+
+    dialect = anthropic_wire.DIALECT
+
     def request_body(self, request: ModelRequest) -> bytes:
         if self._last.request is request:
             return self._last.body
@@ -71,27 +109,43 @@ class AnthropicAtBedrock:
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         content = self.request_body(request)
-        url = f"{self._runtime}/model/{quote(request.model, safe=':')}/invoke-with-response-stream"
-        headers = self._signed("POST", url, content)
-        answer = self.transport.stream(url, content, request.timeout_s, headers)
-        yield from said(MessagesReader(len(content)), answer, self._credential.api_key, bedrock_payloads)
-
-    def list_models(self) -> list[ModelInfo]:
-        """Models that are called by themselves, and the profiles by which newer ones must be called."""
-        found: dict[str, ModelInfo] = {}
-        for path, rows, name, label in _LISTS:
-            url = self._lists + path
-            raw = self.transport.get(url, LIST_TIMEOUT_S, self._signed("GET", url, b""))
-            for row in raw.get(rows) or ():
-                if "anthropic." in str(row.get(name)) and _is_direct(row):
-                    info = describe(self._credential.provider_type, row[name], display_name=row.get(label) or "")
-                    found[row[name]] = info
-        return list(found.values())
-
-    def close(self) -> None:
-        self.transport.close()
+        url = self._url(request.model, "invoke-with-response-stream")
+        answer = self._opened(url, content, request.timeout_s)
+        yield from said(MessagesReader(len(content)), answer, self._credential.api_key, carried_payloads)
 
 
-def _is_direct(row: dict[str, Any]) -> bool:
-    kinds = row.get("inferenceTypesSupported")
-    return kinds is None or "ON_DEMAND" in kinds
+class ConverseAtBedrock(Bedrock):
+    """Every model, by Converse. What a model refused to do is remembered, and left out from then on."""
+
+    dialect = converse_wire.DIALECT
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__(credential)
+        self._without: dict[str, frozenset[str]] = {}
+
+    def request_body(self, request: ModelRequest) -> bytes:
+        if self._last.request is request:
+            return self._last.body
+        without = self._without.get(request.model, frozenset())
+        return self._last.keep(request, converse_wire.body(request, without))
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        answer = self._answer(request)
+        reader = ConverseReader(len(self.request_body(request)))
+        yield from said(reader, answer, self._credential.api_key, event_payloads)
+
+    def _answer(self, request: ModelRequest) -> Answer:
+        """Refusals of what a request can do without come one after another: as many as there are kinds of them."""
+        while True:
+            without = self._without.get(request.model, frozenset())
+            in_whole = bool(request.tools) and converse_wire.STREAMING_TOOLS in without
+            in_whole = in_whole or converse_wire.STREAMING in without
+            url = self._url(request.model, "converse" if in_whole else "converse-stream")
+            try:
+                return self._opened(url, self.request_body(request), request.timeout_s)
+            except BadRequest as error:
+                what = converse_wire.refused(error.message)
+                if what is None or what in without:
+                    raise
+                self._without[request.model] = without | {what}
+                self._last.request = None

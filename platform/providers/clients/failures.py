@@ -26,7 +26,7 @@ from providers.errors import (
 _CONTEXT = re.compile(
     r"context[ _](length|window|size)|maximum context|prompt is too long|input (is )?too long|too many tokens"
     r"|maximum prompt length|reduce the length of the (messages|prompt|input)|exceeds the (available|maximum) context"
-    r"|longer than the model.s context|input token count .{0,40}exceeds",
+    r"|longer than the model.s context|input token count .{0,40}exceeds|input tokens? exceed",
     re.IGNORECASE,
 )
 _CREDITS = re.compile(
@@ -115,6 +115,7 @@ def _class_of(status: int, words: str) -> type[ProviderError]:
         403: AuthenticationFailed,
         408: Timeout,
         413: ContextWindowExceeded,
+        424: Overloaded,  # Bedrock, of a model that failed
         429: RateLimited,
         504: Timeout,
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+import orjson
+
 from providers.clients.sse import payloads
 from providers.clients.transport import Answer
 from providers.errors import ConnectionFailed, ProviderError, StreamInterrupted
@@ -30,6 +32,14 @@ class Reader(Protocol):
     def so_far(self) -> tuple[Usage, dict[str, Any]]:
         """(usage, the answer in its non-streamed shape) of an answer that broke off."""
         ...
+
+
+def parsed(arguments: str) -> Any:
+    """A call's arguments as JSON, or as the text that was to become it."""
+    try:
+        return orjson.loads(arguments or "{}")
+    except orjson.JSONDecodeError:
+        return arguments
 
 
 def said(reader: Reader, answer: Answer, secret: str, split: Split = payloads) -> Iterator[ModelEvent]:

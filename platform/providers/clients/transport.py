@@ -129,9 +129,9 @@ class Transport:
             self._sent(self._sdk.post, path, timeout_s, content=body, stream=True, options=options), self, timeout_s
         )
 
-    def post(self, path: str, body: bytes, timeout_s: float) -> Any:
+    def post(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None) -> Any:
         """POST `body` and parse the whole answer."""
-        options = self._options(timeout_s, None)
+        options = self._options(timeout_s, headers)
         return self._parsed(self._sent(self._sdk.post, path, timeout_s, content=body, options=options))
 
     def get(
