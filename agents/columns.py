@@ -30,6 +30,7 @@ _PLAIN = (
     "enable_sleeptime",
     "max_files_open",
     "per_file_view_window_char_limit",
+    "approval_expires_s",
     "last_run_completion",
     "last_run_duration_ms",
     "last_stop_reason",

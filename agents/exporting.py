@@ -35,6 +35,7 @@ _COLUMNS = (
     "timezone",
     "max_files_open",
     "per_file_view_window_char_limit",
+    "approval_expires_s",
     "hidden",
 )
 # Fields that other servers want to see, and that say nothing here.

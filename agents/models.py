@@ -22,6 +22,16 @@ DEFAULT_RETURN_CHAR_LIMIT = 50_000
 TEMPLATE_IDS = ("template_id", "base_template_id", "deployment_id", "entity_id", "preserve_on_migration")
 
 
+def _approval_expiry(otherwise: str) -> models.PositiveIntegerField[Any, Any]:
+    return models.PositiveIntegerField(
+        "approvals expire after",
+        null=True,
+        blank=True,
+        help_text="Seconds after which a request for approval that nobody answers is denied. 0: never. "
+        f"Empty: as {otherwise} says.",
+    )
+
+
 def _strings() -> ArrayField:
     return ArrayField(models.CharField(max_length=200), default=list, blank=True)
 
@@ -67,6 +77,7 @@ class Agent(OrganizationModel, Audited):
     enable_sleeptime = models.BooleanField(null=True, blank=True)
     max_files_open = models.PositiveIntegerField(null=True, blank=True)
     per_file_view_window_char_limit = models.PositiveIntegerField(null=True, blank=True)
+    approval_expires_s = _approval_expiry("the installation")
     prompt_version = models.PositiveIntegerField(default=1, editable=False)
     last_run_completion = models.DateTimeField(null=True, blank=True, editable=False)
     last_run_duration_ms = models.PositiveIntegerField(null=True, blank=True, editable=False)
@@ -223,6 +234,7 @@ class Tool(TimeStamped, Audited):
     pip_requirements = models.JSONField(null=True, blank=True)
     npm_requirements = models.JSONField(null=True, blank=True)
     default_requires_approval = models.BooleanField(null=True, blank=True)
+    approval_expires_s = _approval_expiry("the agent")
     enable_parallel_execution = models.BooleanField(default=False)
     network = models.BooleanField(
         default=False, db_default=False, help_text="In the sandbox it may reach public addresses, by HTTP and HTTPS."

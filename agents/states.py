@@ -169,6 +169,7 @@ def _state(agent: Agent, beside: _Beside, reached: dict[tuple[str, str], Reach])
         timezone=agent.timezone,
         max_files_open=agent.max_files_open,
         per_file_view_window_char_limit=agent.per_file_view_window_char_limit,
+        approval_expires_s=agent.approval_expires_s,
         hidden=agent.hidden,
     )
 

@@ -23,6 +23,7 @@ from agents.models import Agent
 from agents.tool_rules import Called
 from agents.tools import execute
 from agents.tools.execute import Planned
+from conversations import deadlines
 from conversations.doorbell import ring_callbacks
 from conversations.models import Conversation, Message, Run, RunStatus, Step, StepStatus
 from conversations.rows import Row, answer_to_json, fresh_row, searchable
@@ -123,12 +124,18 @@ def said_rows(work: Work, answer: Answer) -> list[Row]:
     if content or tool_calls:
         said = new_row(work, role="approval" if waits else "assistant", content=content, tool_calls=tool_calls)
         if waits:
-            awaited = [call.id for call in answer.calls if loop.needs_approval(work.turn, call.name)]
-            said["stats"] = {"awaits": awaited}
+            said["stats"] = _awaits(work, answer, said["created_at"])
         rows.append(said | {"id": work.turn.message_id, "model": work.target.info.handle})
     for offset, row in enumerate(rows):
         row["seq"] = work.conversation.next_seq + offset
     return rows
+
+
+def _awaits(work: Work, answer: Answer, asked_at: str) -> dict[str, Any]:
+    awaited = [call for call in answer.calls if loop.needs_approval(work.turn, call.name)]
+    expires_at = deadlines.expires_at(work, (call.name for call in awaited), asked_at)
+    found: dict[str, Any] = {"awaits": [call.id for call in awaited]}
+    return found | {"expires_at": expires_at} if expires_at else found
 
 
 def tool_row(work: Work, returns: list[dict[str, Any]], offset: int = 0) -> Row:
@@ -195,6 +202,8 @@ def stepped(run: Run, done: Committed, at: datetime) -> dict[str, Any]:
     }
     if done.status is not None:
         changes |= {"status": done.status, "stop_reason": done.verdict.stop_reason, "completed_at": at}
+    if done.status == RunStatus.WAITING_APPROVAL:
+        changes["approval_expires_at"] = deadlines.of_request(done.rows)
     return changes
 
 

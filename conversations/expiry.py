@@ -1,4 +1,4 @@
-"""Requests for approval that nobody has answered: denied after `APPROVAL_EXPIRES_S`, and the turn goes on, or ends.
+"""Requests for approval that nobody has answered: denied at their time, and the turn goes on, or ends.
 
 It goes on as with any answer: by a run that denies each call, with the options of the run that asked. It ends where
 that cannot be: a budget is used up, the model is gone, or it has asked once more and again nobody answered.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-
-from django.conf import settings
 
 from accounts.access import Caller
 from conversations import actions, approvals
@@ -30,11 +28,8 @@ EXPIRED = "nobody answered within {}"
 
 def expire_due(at: datetime | None = None) -> int:
     """How many requests were taken back."""
-    if not settings.APPROVAL_EXPIRES_S:
-        return 0
-    before = (at or now()) - timedelta(seconds=settings.APPROVAL_EXPIRES_S)
-    due = Run.objects.filter(status=RunStatus.WAITING_APPROVAL, completed_at__lt=before)
-    runs = due.select_related("conversation__agent").order_by("completed_at")[:BATCH]
+    due = Run.objects.filter(status=RunStatus.WAITING_APPROVAL, approval_expires_at__lt=at or now())
+    runs = due.select_related("conversation__agent").order_by("approval_expires_at")[:BATCH]
     return sum(_expire(run) for run in runs)
 
 
@@ -45,7 +40,8 @@ def _expire(run: Run) -> bool:
     if request is None:  # answered, but by none that told the run
         Run.objects.filter(pk=run.pk, status=RunStatus.WAITING_APPROVAL).update(status=RunStatus.COMPLETED)
         return False
-    reason = EXPIRED.format(timedelta(seconds=settings.APPROVAL_EXPIRES_S))
+    waited = (run.approval_expires_at or now()) - request.created_at
+    reason = EXPIRED.format(timedelta(seconds=round(waited.total_seconds())))
     try:
         if run.run_type != RUN_TYPE and _goes_on(run, conversation, row_of(request), reason):
             return True

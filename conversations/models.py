@@ -95,7 +95,8 @@ class Message(OrganizationModel):
     tool_returns: [{"tool_call_id", "name", "content", "is_error", "stdout", "stderr"}], with "refused": true where the
     call was not admitted, so that tool rules do not count it, and "edited_arguments" where a human changed the call's.
     approvals (role approval): what the caller answered, as the wire has it; null in a request for approval.
-    stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]}.
+    stats: of role summary the contract's CompactionStats; of a request for approval {"awaits": [tool call ids]},
+    and where it expires {"expires_at": ISO text}.
     `in_context`: the model still sees it; the order is system, summary, then by `seq`.
     `text` is what searches read.
     """
@@ -201,6 +202,9 @@ class Run(OrganizationModel):
     cost_usd = _money()
     started_at = models.DateTimeField(null=True, blank=True)
     completed_at = models.DateTimeField(null=True, blank=True)
+    approval_expires_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Its request is denied then; see conversations.deadlines."
+    )
     ttft_ms = models.PositiveIntegerField(null=True, blank=True, help_text="To the first token, from the start.")
     callback_url = models.URLField(max_length=2083, null=True, blank=True)
     callback_due_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -231,7 +235,9 @@ class Run(OrganizationModel):
             models.Index(fields=["trace_id"], name="runs_by_trace"),
             models.Index(fields=["id"], condition=Q(status__in=["queued", "running"]), name="runs_to_sweep"),
             models.Index(
-                fields=["completed_at"], condition=Q(status="waiting_approval"), name="runs_awaiting_approval"
+                fields=["approval_expires_at"],
+                condition=Q(status="waiting_approval", approval_expires_at__isnull=False),
+                name="approvals_to_expire",
             ),
             models.Index(
                 fields=["conversation", "created_at", "id"],

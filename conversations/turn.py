@@ -109,12 +109,14 @@ def tools_of(agent: Agent) -> dict[str, dict[str, Any]]:
 def _load_tools(agent: Agent) -> dict[str, dict[str, Any]]:
     found = AgentTool.objects.filter(agent=agent).order_by("attached_at", "id")
     columns = (*OFFERED, *EXTERNAL_COLUMNS)
-    rows = found.values("requires_approval", "tool__default_requires_approval", *(f"tool__{name}" for name in columns))
+    names = ("default_requires_approval", "approval_expires_s", *columns)
+    rows = found.values("requires_approval", *(f"tool__{name}" for name in names))
     tools = {}
     for row in rows:
         kept = columns if external_tool(row["tool__tool_type"], row["tool__name"]) else OFFERED
         tool = {name: row[f"tool__{name}"] for name in kept}
         own = row["requires_approval"]
+        tool["approval_expires_s"] = row["tool__approval_expires_s"]
         tool["requires_approval"] = row["tool__default_requires_approval"] if own is None else own
         tools[tool["name"]] = tool
     return tools

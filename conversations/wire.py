@@ -152,10 +152,13 @@ def _approval(row: Row, _: View) -> list[Wire]:
     found = _spoken(row)
     for index, message in enumerate(found):
         message["otid"] = otid_of(row["id"], index)
-    awaited = (row.get("stats") or {}).get("awaits")
+    stats = row.get("stats") or {}
+    awaited = stats.get("awaits")
     shown = [_call(call) for call in row["tool_calls"] if awaited is None or call["id"] in awaited]
-    found.append(base("approval_request_message", row, row["id"]) | {"tool_call": shown[0], "tool_calls": shown})
-    return found
+    request = base("approval_request_message", row, row["id"]) | {"tool_call": shown[0], "tool_calls": shown}
+    if stats.get("expires_at"):
+        request["expires_at"] = stats["expires_at"]
+    return [*found, request]
 
 
 _BY_ROLE = {

@@ -53,7 +53,7 @@ class AgentAdmin(ActionAdmin, TabbedAdmin):
                 "fields": (
                     ("embedding", "context_window_limit"),
                     ("timezone", "hidden"),
-                    "project",
+                    ("project", "approval_expires_s"),
                     "model_settings",
                     "tool_rules",
                     "compaction_settings",

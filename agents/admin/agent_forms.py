@@ -50,6 +50,7 @@ class AgentForm(ActionForm):
             "tags",
             "project",
             "hidden",
+            "approval_expires_s",
             "model_settings",
             "tool_rules",
             "compaction_settings",

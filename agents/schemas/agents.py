@@ -9,7 +9,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from agents.models import AgentType
-from agents.schemas.base import MAX_INT, BlockId, Limit, Metadata, Page, PositiveInt, ProjectId, Tags, ToolId, Wire
+from agents.schemas.base import (
+    APPROVAL_EXPIRES,
+    MAX_INT,
+    BlockId,
+    Limit,
+    Metadata,
+    Page,
+    PositiveInt,
+    ProjectId,
+    Seconds,
+    Tags,
+    ToolId,
+    Wire,
+)
 from agents.schemas.blocks import BlockOut, CreateBlock
 from agents.schemas.content import InlineImage, TextPart
 from agents.schemas.model_settings import Effort, ModelSettings, ResponseFormat
@@ -129,6 +142,7 @@ class _AgentFields(Wire):
     enable_sleeptime: bool | None = None
     max_files_open: PositiveInt | None = None
     per_file_view_window_char_limit: PositiveInt | None = None
+    approval_expires_s: Annotated[Seconds, Field(description=APPROVAL_EXPIRES)] | None = None
     project_id: ProjectId | None = None
     # Deprecated spellings of model_settings.
     llm_config: OldLLMConfig | None = None
@@ -247,6 +261,7 @@ class AgentState(Wire):
     timezone: str | None = None
     max_files_open: int | None = None
     per_file_view_window_char_limit: int | None = None
+    approval_expires_s: int | None = None
     hidden: bool | None = None
 
 

@@ -25,6 +25,8 @@ ConversationId = Annotated[str, Field(pattern=id_pattern("conv"))]
 Label = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_/-]+$", max_length=50)]
 Limit = Annotated[int, Field(ge=1, le=1000)]
 PositiveInt = Annotated[int, Field(ge=1, le=MAX_INT)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_INT)]
+APPROVAL_EXPIRES = "A request for approval that nobody answers is denied after so long; 0: never, null: by default"
 Count = Annotated[int, Field(ge=-1, le=MAX_INT)]  # to compare with: "more than -1" is any
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from agents.models import DEFAULT_RETURN_CHAR_LIMIT, Tool
-from agents.schemas.base import Metadata, Page, Tags, Wire
+from agents.schemas.base import APPROVAL_EXPIRES, Metadata, Page, Seconds, Tags, Wire
 from agents.sources.limits import MAX_SOURCE
 
 
@@ -27,6 +27,7 @@ class ToolOut(Wire):
     pip_requirements: list[dict[str, Any]] | None = None
     npm_requirements: list[dict[str, Any]] | None = None
     default_requires_approval: bool | None = None
+    approval_expires_s: int | None = None
     enable_parallel_execution: bool | None = False
     created_by_id: str | None = None
     last_updated_by_id: str | None = None
@@ -49,6 +50,7 @@ def tool_out(tool: Tool) -> ToolOut:
         pip_requirements=tool.pip_requirements,
         npm_requirements=tool.npm_requirements,
         default_requires_approval=tool.default_requires_approval,
+        approval_expires_s=tool.approval_expires_s,
         enable_parallel_execution=tool.enable_parallel_execution,
         created_by_id=tool.created_by_id,
         last_updated_by_id=tool.last_updated_by_id,
@@ -106,6 +108,7 @@ class _ToolFields(Wire):
     pip_requirements: Annotated[list[PipRequirement], Field(max_length=50)] | None = None
     npm_requirements: Annotated[list[NpmRequirement], Field(max_length=50)] | None = None
     default_requires_approval: bool | None = None
+    approval_expires_s: Annotated[Seconds, Field(description=APPROVAL_EXPIRES)] | None = None
     enable_parallel_execution: bool | None = None
     metadata_: Metadata | None = Field(default=None, validation_alias=AliasChoices("metadata", "metadata_"))
 

@@ -123,9 +123,12 @@ def tool_run_out(outcome: Outcome) -> ToolReturnMessage:
 
 
 class ApprovalRequestMessage(_Message):
+    """`expires_at`: where nobody has answered by then, the calls are denied. Left out of one that waits for ever."""
+
     message_type: Literal["approval_request_message"]
     tool_call: ToolCallOut
     tool_calls: list[ToolCallOut]
+    expires_at: datetime | None = None
 
 
 class ApprovalResponseMessage(_Message):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from accounts.access import Caller
+from agents.models import Tool
 from budgets import rules, stops
 from budgets.errors import BudgetExceeded
 from budgets.models import Budget
@@ -188,6 +189,37 @@ def test_a_request_that_nobody_answers_is_denied_after_a_time_and_the_turn_goes_
 def test_without_the_setting_a_request_waits_for_ever(tenant: Tenant, asked: Conversation) -> None:
     turn(tenant, asked, TWO)
     assert expire_due(now() + timedelta(days=3650)) == 0
+
+
+@pytest.mark.usefixtures("expires")
+@pytest.mark.parametrize(("own", "seconds"), [((60, None), 60), ((60, 10), 10), ((None, 10), 10), ((0, None), None)])
+def test_a_tool_counts_before_its_agent_and_that_before_the_installation(
+    tenant: Tenant, asked: Conversation, api: Api, own: tuple[int | None, int | None], seconds: int | None
+) -> None:
+    agents, tools = own
+    path = f"/agents/{asked.agent_id}"
+    assert api.patch(path, {"approval_expires_s": agents}).ok()["approval_expires_s"] == agents
+    Tool.objects.filter(name="memory_insert").update(approval_expires_s=tools)
+    run = turn(tenant, asked, TWO)
+    shown = api.get(path, include="agent.pending_approval").ok()["pending_approval"].get("expires_at")
+    request = Message.objects.get(pk=fresh(asked).pending_approval_id)
+    at = request.created_at + timedelta(seconds=seconds) if seconds else None
+    assert (shown and datetime.fromisoformat(shown), run.approval_expires_at) == (at, at)
+    assert expire_due(request.created_at + timedelta(seconds=(seconds or 10**9) - 1)) == 0
+    assert expire_due(request.created_at + timedelta(seconds=(seconds or 10**9) + 1)) == bool(seconds)
+
+
+def test_an_agents_own_time_for_answers_is_kept_by_its_copies_and_may_be_given_back(
+    api: Api, asked: Conversation
+) -> None:
+    path = f"/agents/{asked.agent_id}"
+    api.patch(path, {"approval_expires_s": 90})
+    [agent] = api.get(f"{path}/export").ok()["agents"]
+    assert agent["approval_expires_s"] == 90
+    made = api.post(f"{path}/clone", {}).ok()
+    assert api.get(f"/agents/{made['id']}").ok()["approval_expires_s"] == 90
+    assert api.patch(path, {"approval_expires_s": -1}).status == 422
+    assert api.patch(path, {"approval_expires_s": None}).ok()["approval_expires_s"] is None
 
 
 def test_an_answer_that_is_on_its_way_comes_before_the_expiry(

@@ -1,4 +1,4 @@
-"""The field names that the recorded exchanges of Letta's V1 API have, by noun."""
+"""The field names that the recorded exchanges of Letta's V1 API have, by noun, and those that are ours."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 _GOLDEN = Path(__file__).resolve().parents[1] / "agents" / "golden" / "contract_keys.json"
+_OURS = dict.fromkeys(("agent", "agent.bare", "tool"), ("approval_expires_s",))
 _OPEN = frozenset({"metadata", "metadata_", "json_schema", "args_json_schema"})
 
 
 def contract(noun: str) -> dict[str, Any]:
-    return dict(json.loads(_GOLDEN.read_text())[noun])
+    recorded = dict(json.loads(_GOLDEN.read_text())[noun])
+    return recorded | dict.fromkeys(_OURS.get(noun, ()))
 
 
 def keys(value: dict[str, Any]) -> dict[str, Any]:
