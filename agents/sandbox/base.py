@@ -10,6 +10,7 @@ Kind = Literal[
     "exception",  # the tool raised, or its source does not compile
     "timeout",
     "crashed",  # its process ended without an answer
+    "memory",  # all of its processes together took too much
     "output",  # it printed without end
     "bad_return",  # no JSON, or too much of it
     "requirements",  # they cannot be installed
@@ -30,7 +31,8 @@ class Packages:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one call may use. Memory and files are per process; `scratch_mb` is all that it can keep on disk."""
+    """What one call may use. Files are per process, as is processor time; memory is both per process, and in sum;
+    `scratch_mb` is all that it can keep on disk."""
 
     wall_s: float = 60.0
     cpu_s: int = 30

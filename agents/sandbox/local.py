@@ -21,8 +21,14 @@ from agents.sandbox.process import Guest, NotStarted, Setup
 from agents.sandbox.requirements import INSTALL_S, Environments, NotInstallable
 
 KINDS = 8  # of guests that wait: by their packages, with and without the network
-HELD = ("namespaces (user, mount, process, network, IPC)", "seccomp", "no capabilities", "resource limits")
-UNHELD = ("resource limits", "an environment of its own")
+HELD = (
+    "namespaces (user, mount, process, network, IPC)",
+    "seccomp",
+    "no capabilities",
+    "resource limits",
+    "memory in sum",
+)
+UNHELD = ("resource limits", "memory in sum", "an environment of its own")
 MEND = (
     "Tools need Linux 5.14 or newer and unprivileged user namespaces (in a container: a seccomp profile that lets "
     "`unshare` and `mount` through). SANDBOX_ALLOW_UNISOLATED=true runs them with the rights of the server."

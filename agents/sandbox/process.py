@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.sandbox.base import Call, Failure, Limits, Outcome
 from agents.sandbox.egress import Egress, Reach
+from agents.sandbox.memory import held
 
 PROJECT = str(Path(__file__).resolve().parents[2])
 PACKAGES = "/packages"  # where a tool sees what was installed for it
@@ -107,18 +108,21 @@ class Guest:
         asked = {**own, "args": dict(call.args), "variables": dict(call.variables)}
         self._write(self._request, json.dumps(asked).encode())
         self._close_request()
-        reader = _Reader(self, call.wall_s or self.setup.limits.wall_s, abandoned)
-        said = reader.line()
+        limits = self.setup.limits
+        reader = _Reader(self, call.wall_s or limits.wall_s, abandoned)
+        with held(self._process.pid, limits.memory_mb) as memory:
+            said = reader.line()
         code = self.end()
-        most = self.setup.limits.output_chars
-        failure = reader.failure or (_died(code, self.setup.limits) if said is None else _failure(said))
+        failure = reader.failure or (_died(code, limits) if said is None else _failure(said))
+        if said is None and memory.exceeded:
+            failure = Failure("memory", f"it took more than {limits.memory_mb} MB of memory in all and was ended")
         given = said if said is not None and failure is None else {}
         return Outcome(
             value=given.get("value"),
             memory=_memory(call, given.get("memory")),
             failure=failure,
-            stdout=_text(reader.out, most),
-            stderr=_text(reader.err, most),
+            stdout=_text(reader.out, limits.output_chars),
+            stderr=_text(reader.err, limits.output_chars),
         )
 
     def end(self) -> int:

@@ -167,6 +167,23 @@ def test_the_model_is_told_how_it_ended(sandbox: LocalSandbox, body: str, kind: 
     assert word in failure.message
 
 
+def test_memory_is_limited_in_sum_whoever_of_its_processes_holds_it(sandbox: LocalSandbox) -> None:
+    body = (
+        "import time\nfor _ in range(4):\n    if os.fork() == 0:\n        if os.fork() == 0:\n"
+        "            os.setsid()\n            kept = b'x' * (48 << 20)\n            time.sleep(60)\n"
+        "        os._exit(0)\n    os.wait()\ntime.sleep(60)"
+    )
+    failure = run(sandbox, body).failure
+    assert failure is not None
+    assert (failure.kind, "128 MB of memory in all" in failure.message) == ("memory", True)
+    # What they share is counted once.
+    body = (
+        "import time\nkept = b'x' * (48 << 20)\nfor _ in range(5):\n    if os.fork() == 0:\n        time.sleep(60)\n"
+        "time.sleep(0.5)\nreturn 'still here'"
+    )
+    assert run(sandbox, body).value == "still here"
+
+
 def test_a_pickle_is_text_and_is_never_opened(sandbox: LocalSandbox, tmp_path: Path) -> None:
     body = f"class P:\n    def __reduce__(self):\n        return os.mkdir, ({str(tmp_path / 'owned')!r},)\nreturn P()"
     assert "P object" in run(sandbox, body).value
