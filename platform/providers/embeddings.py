@@ -1,11 +1,11 @@
-"""Texts to vectors: by an OpenAI-compatible server, by a small model in this process, or by hashing (tests)."""
+"""Texts to vectors: by OpenAI's form, a platform's own, a small model in this process, or by hashing (tests)."""
 
 from __future__ import annotations
 
 import base64
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from providers.catalog import preset_of
-from providers.clients.base import Credential, client_for
+from providers.clients.base import Batch, Credential, MakesVectors, client_for
 from providers.errors import BadRequest, BadResponse
 from providers.hashing import hashed
 from providers.usage import Usage
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 BATCH = 256
 SPOKEN = ("openai_chat", "google")  # Google has a door for OpenAI's form beside its own
+# Platforms with a form of their own, and the dialect of the client that knows it.
+_OWN_WAYS = {"google_vertex": "google", "bedrock": "converse"}
 _model_lock = threading.Lock()
 
 
@@ -46,7 +48,9 @@ def embed(texts: Sequence[str], *, credential: Credential, model: str) -> Embedd
         return Embedded(vectors=vectors, usage=Usage(input=sum(len(t.encode()) // BYTES_PER_TOKEN + 1 for t in texts)))
     if credential.provider_type == "minilm":
         return _local(texts, credential.base_url or "")
-    if preset_of(credential.provider_type).dialect not in SPOKEN or credential.provider_type == "google_vertex":
+    if credential.provider_type in _OWN_WAYS:
+        return _by_own_way(texts, credential, model)
+    if preset_of(credential.provider_type).dialect not in SPOKEN:
         raise BadRequest(f"Provider type '{credential.provider_type}' has no embedding models.")
     return _remote(texts, credential, model)
 
@@ -88,14 +92,46 @@ def _remote(texts: Sequence[str], credential: Credential, model: str) -> Embedde
     return Embedded(vectors=vectors, usage=usage)
 
 
+def _by_own_way(texts: Sequence[str], credential: Credential, model: str) -> Embedded:
+    vectors: list[list[float]] = []
+    usage = Usage()
+    client = cast("MakesVectors", client_for(replace(credential, dialect=_OWN_WAYS[credential.provider_type])))
+    for batch in _batches([text or " " for text in texts], client.batch(model)):
+        found, tokens = client.vectors(model, batch, TIMEOUT_S)
+        vectors += _checked(found, len(batch))
+        usage += _counted(tokens, sum(len(text.encode()) for text in batch))
+    return Embedded(vectors=_alike(vectors), usage=usage)
+
+
+def _batches(texts: Sequence[str], most: Batch) -> Iterator[list[str]]:
+    """In their order; a text that is too large by itself is sent alone, for the vendor to cut."""
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        more = len(text.encode())
+        if batch and (len(batch) >= most.texts or size + more > most.size):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += more
+    yield batch
+
+
 def _vectors(raw: Any, count: int) -> list[list[float]]:
-    rows = raw.get("data") if isinstance(raw, dict) else None
-    if not isinstance(rows, list) or len(rows) != count:
-        raise BadResponse(f"The provider gave {len(rows or ())} embeddings for {count} texts.")
+    rows = _checked(raw.get("data") if isinstance(raw, dict) else None, count)
     if all(isinstance(row.get("index"), int) for row in rows):
         rows = sorted(rows, key=lambda row: row["index"])
-    vectors = [_floats(row.get("embedding")) for row in rows]
-    if len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
+    return _alike([_floats(row.get("embedding")) for row in rows])
+
+
+def _checked(rows: Any, count: int) -> list[Any]:
+    if not isinstance(rows, list) or len(rows) != count:
+        raise BadResponse(f"The provider gave {len(rows or ())} embeddings for {count} texts.")
+    return rows
+
+
+def _alike(vectors: list[Any]) -> list[list[float]]:
+    if len({len(vector or ()) for vector in vectors}) != 1 or not vectors[0]:
         raise BadResponse("The provider's embeddings are empty or differ in size.")
     return vectors
 
@@ -109,7 +145,10 @@ def _floats(value: Any) -> list[float]:
 
 def _usage(raw: Any, sent_bytes: int) -> Usage:
     counts = raw.get("usage") or {}
-    tokens = counts.get("prompt_tokens") or counts.get("total_tokens")
+    return _counted(counts.get("prompt_tokens") or counts.get("total_tokens"), sent_bytes)
+
+
+def _counted(tokens: Any, sent_bytes: int) -> Usage:
     if isinstance(tokens, int):
         return Usage(input=tokens)
     return Usage(input=-(-sent_bytes // BYTES_PER_TOKEN), estimated=True)

@@ -215,7 +215,11 @@ def google(path: str, body: Any) -> Reply:
         return Reply({"access_token": "ya29.token", "expires_in": 3600, "token_type": "Bearer"})
     if "/publishers/google/models?" in path:
         return Reply(
-            {"publisherModels": [{"name": f"publishers/google/models/{m}"} for m in ("gemini-2.5-pro", "veo-3")]}
+            {
+                "publisherModels": [
+                    {"name": f"publishers/google/models/{m}"} for m in ("gemini-2.5-pro", "veo-3", "text-embedding-005")
+                ]
+            }
         )
     if "/publishers/anthropic/models?" in path:
         row = {"name": "publishers/anthropic/models/claude-opus-4-5", "versionId": "20251101"}
@@ -226,8 +230,8 @@ def google(path: str, body: Any) -> Reply:
 def test_vertex_has_both_vendors_models_by_one_account(fake_server: FakeServer, account: dict[str, str]) -> None:
     fake_server.decide = google
     credential = vertex(fake_server, account)
-    listed = [info.name for info in client_for(credential).list_models()]
-    assert listed == ["gemini-2.5-pro", "claude-opus-4-5@20251101"]
+    listed = [(info.name, info.embedding_dim) for info in client_for(credential).list_models()]
+    assert listed == [("gemini-2.5-pro", None), ("text-embedding-005", 768), ("claude-opus-4-5@20251101", None)]
     gemini = finished(ask(credential, replace(ASKED, model="gemini-2.5-pro")))
     claude = replace(ASKED, model="claude-opus-4-5@20251101")
     answer = finished(ask(_with_dialect(credential, claude.model), claude))
@@ -246,6 +250,63 @@ def test_vertex_has_both_vendors_models_by_one_account(fake_server: FakeServer, 
     assert all("x-api-key" not in headers for headers in called)
     assert fake_server.sent[-1]["anthropic_version"] == "vertex-2023-10-16"
     assert credential.fingerprint == "012…cdef"
+
+
+def test_vertex_makes_vectors_by_predict_and_newer_models_by_embed_content(
+    fake_server: FakeServer, account: dict[str, str]
+) -> None:
+    def decide(path: str, body: Any) -> Reply:
+        if path == "/token":
+            return google(path, body)
+        if path.endswith(":embedContent"):
+            return Reply({"embedding": {"values": [3.0]}, "usageMetadata": {"promptTokenCount": 7}})
+        made = [float(len(one["content"])) for one in body["instances"]]
+        statistics = {"truncated": False, "token_count": 4.0}
+        return Reply({"predictions": [{"embeddings": {"values": [n], "statistics": statistics}} for n in made]})
+
+    fake_server.decide = decide
+    credential = vertex(fake_server, account)
+    texts = ["a", "", "x" * 39_999, "bb"]
+    found = embed(texts, credential=credential, model="text-embedding-005")
+    assert found.vectors == [[1.0], [1.0], [39_999.0], [2.0]]
+    assert found.usage == Usage(input=16)
+    one_by_one = embed(texts[:2], credential=credential, model="gemini-embedding-001")
+    newest = embed(["a"], credential=credential, model="gemini-embedding-2")
+    assert (one_by_one.vectors, one_by_one.usage, newest.vectors, newest.usage) == (
+        [[1.0], [1.0]],
+        Usage(input=8),
+        [[3.0]],
+        Usage(input=7),
+    )
+    publishers = "/v1/projects/ours/locations/europe-west1/publishers/google/models"
+    assert [path for path in fake_server.paths if path != "/token"] == [
+        *[f"{publishers}/text-embedding-005:predict"] * 3,
+        *[f"{publishers}/gemini-embedding-001:predict"] * 2,
+        f"{publishers}/gemini-embedding-2:embedContent",
+    ]
+    assert fake_server.headers[-1]["authorization"] == "Bearer ya29.token"
+    fake_server.decide = lambda path, body: google(path, body) if path == "/token" else Reply({"predictions": []})
+    with pytest.raises(BadResponse, match="0 embeddings for 1 texts"):
+        embed(["a"], credential=credential, model="text-embedding-005")
+
+
+def test_bedrock_makes_vectors_in_titans_form_and_in_coheres(fake_server: FakeServer) -> None:
+    def decide(path: str, body: Any) -> Reply:
+        if "titan" in path:
+            return Reply({"embedding": [float(len(body["inputText"]))], "inputTextTokenCount": 5})
+        return Reply({"embeddings": {"float": [[float(len(text))] for text in body["texts"]]}})
+
+    fake_server.decide = decide
+    credential = bedrock(fake_server)
+    titan = embed(["a", "bb"], credential=credential, model="amazon.titan-embed-text-v2:0")
+    assert (titan.vectors, titan.usage) == ([[1.0], [2.0]], Usage(input=10))
+    cohere = embed(["abcd"] * 97, credential=credential, model="us.cohere.embed-v4:0")
+    assert (cohere.vectors, cohere.usage) == ([[4.0]] * 97, Usage(input=97, estimated=True))
+    assert [len(sent["texts"]) for sent in fake_server.sent[2:]] == [96, 1]
+    assert fake_server.paths[0] == "/model/amazon.titan-embed-text-v2:0/invoke"
+    assert fake_server.headers[0]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    with pytest.raises(BadRequest, match="no embedding model"):
+        embed(["a"], credential=credential, model="amazon.nova-pro-v1:0")
 
 
 def test_a_service_account_is_refused_or_unreadable_in_plain_words(

@@ -58,9 +58,7 @@ class AnthropicMessages:
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, anthropic_wire.body(request))
+        return self._last.of(request, anthropic_wire.body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         body = self.request_body(request)

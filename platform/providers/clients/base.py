@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from providers.catalog import ModelInfo, preset_of
@@ -84,6 +84,24 @@ class Client(Protocol):
 
     def close(self) -> None:
         """Give the connections back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How much one request for vectors may hold: texts, and their bytes together."""
+
+    texts: int
+    size: int = 2**30
+
+
+class MakesVectors(Protocol):
+    """A client that has a way of its own to embedding models."""
+
+    def batch(self, model: str) -> Batch: ...
+
+    def vectors(self, model: str, texts: Sequence[str], timeout_s: float) -> tuple[list[Any], int | None]:
+        """(a vector for each text, the tokens where the vendor counted them). Raises ProviderError."""
         ...
 
 

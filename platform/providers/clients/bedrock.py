@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from providers.clients import anthropic_wire, converse_wire
 from providers.clients.anthropic import INTERLEAVED, LIST_TIMEOUT_S, sdk_for, thinks_between
 from providers.clients.anthropic_read import MessagesReader
 from providers.clients.aws import Signer, carried_payloads, event_payloads
-from providers.clients.base import Credential
+from providers.clients.base import Batch, Credential
 from providers.clients.converse_read import ConverseReader
 from providers.clients.reading import said
 from providers.clients.transport import Answer, LastBody, Transport
@@ -25,6 +25,7 @@ from providers.events import ModelEvent
 from providers.types import ModelRequest
 
 VERSION = "bedrock-2023-05-31"
+MOST_TEXTS = 96  # of Cohere in one request
 _KINDS = {"TEXT", "EMBEDDING"}
 
 
@@ -103,9 +104,7 @@ class AnthropicAtBedrock(Bedrock):
     dialect = anthropic_wire.DIALECT
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, body(request))
+        return self._last.of(request, body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         content = self.request_body(request)
@@ -124,15 +123,38 @@ class ConverseAtBedrock(Bedrock):
         self._without: dict[str, frozenset[str]] = {}
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        without = self._without.get(request.model, frozenset())
-        return self._last.keep(request, converse_wire.body(request, without))
+        return self._last.of(
+            request, lambda asked: converse_wire.body(asked, self._without.get(asked.model, frozenset()))
+        )
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         answer = self._answer(request)
         reader = ConverseReader(len(self.request_body(request)))
         yield from said(reader, answer, self._credential.api_key, event_payloads)
+
+    def batch(self, model: str) -> Batch:
+        return Batch(texts=MOST_TEXTS) if "cohere." in model else Batch(texts=1)
+
+    def vectors(self, model: str, texts: Sequence[str], timeout_s: float) -> tuple[list[Any], int | None]:
+        """By InvokeModel, for which Titan's and Cohere's models have forms of their own."""
+        if not any(name in model for name in ("amazon.titan-embed", "cohere.embed")):
+            raise BadRequest(
+                f"'{model}' is no embedding model of Bedrock that is known here: Titan's and Cohere's are."
+            )
+        cohere = {
+            "texts": list(texts),
+            "input_type": "search_document",
+            "embedding_types": ["float"],
+            "truncate": "END",
+        }
+        content = orjson.dumps(cohere if "cohere." in model else {"inputText": texts[0]})
+        url = self._url(model, "invoke")
+        raw = self.transport.post(url, content, timeout_s, self._signed("POST", url, content))
+        raw = raw if isinstance(raw, dict) else {}
+        found = raw.get("embeddings")
+        if "cohere." in model:
+            return (found.get("float") if isinstance(found, dict) else found) or [], None
+        return [raw.get("embedding")], raw.get("inputTextTokenCount")
 
     def _answer(self, request: ModelRequest) -> Answer:
         """Refusals of what a request can do without come one after another: as many as there are kinds of them."""

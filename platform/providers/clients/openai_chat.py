@@ -104,10 +104,10 @@ class OpenAIChat:
         return path
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        body = openai_chat_wire.body(request, self._preset, self._dropped.get(request.model, frozenset()))
-        return self._last.keep(request, body)
+        return self._last.of(request, self._made)
+
+    def _made(self, request: ModelRequest) -> bytes:
+        return openai_chat_wire.body(request, self._preset, self._dropped.get(request.model, frozenset()))
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         answer = self._open(request)

@@ -26,9 +26,7 @@ class OpenAIResponses:
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, openai_responses_wire.body(request))
+        return self._last.of(request, openai_responses_wire.body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         body = self.request_body(request)

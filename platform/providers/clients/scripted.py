@@ -92,9 +92,7 @@ class Scripted:
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, openai_chat_wire.body(request, preset_of("scripted")))
+        return self._last.of(request, lambda asked: openai_chat_wire.body(asked, preset_of("scripted")))
 
     def list_models(self) -> list[ModelInfo]:
         return [describe("scripted", name) for name in MODELS]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -26,6 +26,8 @@ LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keep
 CONNECT_S = 10.0
 STALE_S = 0.5
 _JSON = {"Content-Type": "application/json"}
+
+Request = TypeVar("Request")
 
 
 class SdkErrors(Protocol):
@@ -210,6 +212,10 @@ class LastBody(threading.local):
 
     request: object = None
     body: bytes = b""
+
+    def of(self, request: Request, make: Callable[[Request], bytes]) -> bytes:
+        """The bytes of a request, made where it is not the last one."""
+        return self.body if self.request is request else self.keep(request, make(request))
 
     def keep(self, request: object, body: bytes) -> bytes:
         self.request, self.body = request, body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from providers.catalog import ModelInfo, describe, is_chat_model
 from providers.clients import anthropic_wire, google_wire
 from providers.clients.anthropic import INTERLEAVED, LIST_TIMEOUT_S, sdk_for, thinks_between
 from providers.clients.anthropic_read import MessagesReader
-from providers.clients.base import Credential
+from providers.clients.base import Batch, Credential
 from providers.clients.google import Errors, HttpPipe
 from providers.clients.google_cloud import Project
 from providers.clients.google_read import GeminiReader
@@ -26,6 +26,9 @@ from providers.types import ModelRequest
 
 VERSION = "vertex-2023-10-16"
 MOST_PAGES = 10
+# Of one request: 250 texts and 20,000 tokens (Google, "Text embeddings API"), which so many bytes of text stay below.
+MOST_TEXTS, MOST_TEXT_BYTES = 250, 40_000
+_WANTED = ("gemini", "claude", "text-embedding", "text-multilingual-embedding")
 
 
 def body(request: ModelRequest) -> bytes:
@@ -55,9 +58,7 @@ class AnthropicAtVertex:
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, body(request))
+        return self._last.of(request, body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         content = self.request_body(request)
@@ -92,9 +93,7 @@ class GeminiAtVertex:
         self._last = LastBody()
 
     def request_body(self, request: ModelRequest) -> bytes:
-        if self._last.request is request:
-            return self._last.body
-        return self._last.keep(request, google_wire.body(request))
+        return self._last.of(request, google_wire.body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
         content = self.request_body(request)
@@ -103,6 +102,28 @@ class GeminiAtVertex:
         answer = self.transport.stream(url, content, request.timeout_s, self._project.headers())
         reader = GeminiReader(len(content))
         yield from _placed(said(reader, answer, self._credential.api_key), self._project.place)
+
+    def batch(self, model: str) -> Batch:
+        return Batch(texts=1) if model.startswith("gemini") else Batch(texts=MOST_TEXTS, size=MOST_TEXT_BYTES)
+
+    def vectors(self, model: str, texts: Sequence[str], timeout_s: float) -> tuple[list[Any], int | None]:
+        """By `predict`; Gemini's models after the first one by `embedContent` alone."""
+        newer = model.startswith("gemini") and not model.startswith("gemini-embedding-001")
+        sent: dict[str, Any] = {"instances": [{"content": text} for text in texts]}
+        if newer:
+            sent = {"content": {"parts": [{"text": texts[0]}]}}
+        deed = "embedContent" if newer else "predict"
+        url = f"{self._project.publishers}/google/models/{quote(model, safe='@')}:{deed}"
+        raw = self.transport.post(url, orjson.dumps(sent), timeout_s, self._project.headers())
+        raw = raw if isinstance(raw, dict) else {}
+        if newer:
+            return [(raw.get("embedding") or {}).get("values")], (raw.get("usageMetadata") or {}).get(
+                "promptTokenCount"
+            )
+        rows = [row.get("embeddings") or {} for row in raw.get("predictions") or ()]
+        counted = [(row.get("statistics") or {}).get("token_count") for row in rows]
+        counts = [int(count) for count in counted if isinstance(count, int | float)]
+        return [row.get("values") for row in rows], sum(counts) if len(counts) == len(rows) else None
 
     def list_models(self) -> list[ModelInfo]:
         found = _listed(self.transport, self._project, "google")
@@ -137,5 +158,5 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _is_wanted(name: str) -> bool:
-    """What can be asked for text: the list has models of every other kind too."""
-    return name.startswith(("gemini", "claude")) and is_chat_model(name) and "embed" not in name
+    """What can be asked for text, or vectors for it: the list has models of every other kind too."""
+    return name.startswith(_WANTED) and is_chat_model(name)
