@@ -26,13 +26,16 @@ PERENNIAL_CACHE ?=
 TEST_WORKERS ?= 2
 TEST_ARGS ?= -n $(TEST_WORKERS) --dist loadfile
 TESTS ?=
+FUZZ_MINUTES ?= 20
+ENDURANCE_MINUTES ?= 10
+BENCH_ARGS ?=
 
-.PHONY: help up demo down test lint fmt bench install
+.PHONY: help up demo down test lint fmt bench bench-analytics fuzz endurance install
 
 help: ## what there is
 	@echo "Perennial. make up starts everything on this machine; make test checks everything."
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(RUN) ## install, start everything, show it working; Ctrl-C stops it (MODEL=… chooses a model)
 	@exec $(PY) manage.py up --model "$(MODEL)" --cache "$(PERENNIAL_CACHE)"
@@ -55,7 +58,16 @@ fmt: $(RUN) $(DEV) ## format, and mend what can be mended
 	@$(PY) -m ruff check --fix -q . ; $(PY) -m ruff format .
 
 bench: $(RUN) $(DEV) ## measure the paths that have targets
-	@exec $(PY) tests/bench/run.py
+	@exec $(PY) tests/bench/run.py $(BENCH_ARGS)
+
+bench-analytics: $(RUN) $(DEV) ## measure what dashboards ask, over ten million calls (BENCH_ARGS="--rows 1000000" for fewer)
+	@exec $(PY) tests/bench/analytics_bench.py $(BENCH_ARGS)
+
+fuzz: $(RUN) $(DEV) ## send requests made up from the API's description to a live server (FUZZ_MINUTES=20)
+	@FUZZ_MINUTES=$(FUZZ_MINUTES) exec $(PY) -m pytest -n 0 -s tests/e2e/test_openapi_conformance.py
+
+endurance: $(RUN) $(DEV) ## turns while ClickHouse, shippers and workers are killed: nothing lost, nothing twice (ENDURANCE_MINUTES=10)
+	@exec $(PY) tests/bench/endurance.py --minutes $(ENDURANCE_MINUTES) $(BENCH_ARGS)
 
 install: $(RUN) $(DEV) ## only install
 

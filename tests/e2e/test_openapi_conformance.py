@@ -11,7 +11,7 @@ from tests.e2e.surface.world import World
 from tests.support.fuzz import Fuzz, Ids
 from tests.support.live import Live
 
-# 20 minutes of it: FUZZ_MINUTES=20 python -m pytest -n 0 -s tests/e2e/test_openapi_conformance.py
+# Longer: make fuzz
 MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
 EXAMPLES = 2
 
