@@ -19,7 +19,7 @@ def clone_agent(caller: Caller, agent_id: str, data: CloneAgent) -> Agent:
     """With the same tools, and the messages of its default conversation; its archival memory and its other
     conversations stay with the first. Raises NotFound, BadInput (the model)."""
     source = access.get_agent(caller, agent_id)
-    file = AgentFile.model_validate(export_agent(source, messages=data.with_messages))
+    file = AgentFile.model_validate(export_agent(source, messages=data.with_messages, passages=False))
     choices = Choices(
         name=data.name,
         suffix=SUFFIX,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.mcp.models import McpTool
-from agents.models import Agent, AgentBlock, AgentTool, Block, Tool, ToolType
+from agents.models import Agent, AgentBlock, AgentTool, Block, Passage, Tool, ToolType
 from agents.schemas.agent_files import SkillFile
 from agents.schemas.blocks import block_out
 from agents.schemas.models import embedding_config, llm_config
@@ -17,6 +17,7 @@ from agents.tools.variables import load_variables
 from core.errors import BadInput
 from core.time import now
 
+_BATCH = 1_000
 _COLUMNS = (
     "name",
     "agent_type",
@@ -65,7 +66,12 @@ def refuse_legacy(asked: bool) -> None:
 
 
 def export_agent(
-    agent: Agent, *, conversation_id: str | None = None, messages: bool = True, skills: Sequence[SkillFile] = ()
+    agent: Agent,
+    *,
+    conversation_id: str | None = None,
+    messages: bool = True,
+    passages: bool = True,
+    skills: Sequence[SkillFile] = (),
 ) -> dict[str, Any]:
     """The agent as an AgentFileSchema. `conversation_id`: the messages are that conversation's, not the default one's.
 
@@ -78,6 +84,7 @@ def export_agent(
     links = list(AgentTool.objects.filter(agent=agent).select_related("tool").order_by("attached_at", "id"))
     tools = [link.tool for link in links]
     written, in_context = threads().write_messages(agent, conversation_id) if messages else ([], [])
+    remembered = _passages(agent) if passages else []
     shown = {name: getattr(agent, name) for name in _COLUMNS}
     return {
         "agents": [
@@ -93,6 +100,7 @@ def export_agent(
                 "messages": [{**message, "agent_id": "agent-0"} for message in written],
                 "in_context_message_ids": in_context,
             }
+            | ({"passages": remembered} if remembered else {})
         ],
         "groups": [],
         "blocks": [_block(block) | {"id": f"block-{n}"} for n, block in enumerate(blocks)],
@@ -130,6 +138,13 @@ def _approvals(links: Sequence[AgentTool], rules: Sequence[Mapping[str, Any]]) -
 
 def _block(block: Block) -> dict[str, Any]:
     return block_out(block).model_dump(exclude={"project_id", "created_by_id", "last_updated_by_id"})
+
+
+def _passages(agent: Agent) -> list[dict[str, Any]]:
+    """Of all archives of the agent, the oldest first. One query."""
+    rows = Passage.objects.filter(archive__agents=agent).order_by("created_at", "id")
+    found = rows.values("text", "tags", "metadata", "created_at")
+    return [{**row, "created_at": row["created_at"].isoformat()} for row in found.iterator(_BATCH)]
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

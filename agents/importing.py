@@ -18,7 +18,18 @@ from accounts.access import Caller
 from accounts.audit import Deed, note
 from agents import access, actions, tool_changes
 from agents.models import Agent, Block, Tool, ToolType
-from agents.schemas.agent_files import MAX_BYTES, MAX_DEPTH, AgentFile, FileAgent, FileTool, ImportedAgents, ImportForm
+from agents.older_files import OlderFile, in_present_form, is_older
+from agents.passages import NewPassage, take
+from agents.schemas.agent_files import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    AgentFile,
+    FileAgent,
+    FilePassage,
+    FileTool,
+    ImportedAgents,
+    ImportForm,
+)
 from agents.schemas.agents import CreateAgent, OldEmbeddingConfig
 from agents.schemas.blocks import CreateBlock
 from agents.schemas.model_settings import carried
@@ -61,6 +72,7 @@ class Choices:
     embedding: str | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
     messages: bool = True
+    passages: bool = True
     override_tools: bool = True
 
 
@@ -84,8 +96,10 @@ def read_file(raw: bytes) -> AgentFile:
     except orjson.JSONDecodeError as error:
         raise BadInput(f"The file is not valid JSON: {error}") from None
     _check_texts_and_depth(data)
+    if isinstance(data, dict) and is_older(data):
+        data = in_present_form(_shaped(OlderFile, data, ""))
     if not isinstance(data, dict) or "agents" not in data:
-        raise Invalid("agents: the file has no list of agents. Files of the older form, with one agent, are not read.")
+        raise Invalid("agents: the file has no list of agents.")
     return _shaped(AgentFile, data, "")
 
 
@@ -98,6 +112,7 @@ def choices_of(form: ImportForm, embedding: str | None = None) -> Choices:
         embedding=form.embedding or form.override_embedding_handle or embedding or None,
         secrets={**_secrets(form.env_vars_json, "env_vars_json"), **_secrets(form.secrets, "secrets")},
         messages=not form.strip_messages,
+        passages=not form.strip_passages,
         override_tools=form.override_existing_tools,
     )
 
@@ -132,6 +147,10 @@ def make_agent(reading: Reading, spec: FileAgent, place: str) -> Agent:
     agent = with_place(place, actions.create_agent, caller, data).agent
     if choices.messages and spec.messages:
         with_place(f"{place}.messages", threads().take_messages, agent, spec.messages, spec.in_context_message_ids)
+    if choices.passages and spec.passages:
+        columns = set(FilePassage.model_fields)
+        new = [NewPassage(**passage.model_dump(include=columns)) for passage in spec.passages]
+        with_place(f"{place}.passages", take, agent, new, caller.user_id)
     return agent
 
 

@@ -27,6 +27,7 @@ from core.time import now
 
 MAX_TOKENS = 8_192
 MAX_TAG = 200
+BATCH = 1_000
 _OPERATORS = re.compile(r'"|(^|\s)-\w|\bOR\b')
 
 
@@ -112,12 +113,19 @@ def store_in(archive: Archive, new: Sequence[NewPassage], embedded: Embedded, by
         )
         for each, vector in zip(new, vectors, strict=True)
     ]
-    Passage.objects.bulk_create(passages)
+    Passage.objects.bulk_create(passages, batch_size=BATCH)
     if vectors and vectors[0] is not None and archive.embedding_dim is None:
         archive.embedding_dim = len(vectors[0])
         archive.save(update_fields=["embedding_dim", "updated_at"])
     _touch(archive)
     return passages
+
+
+@transaction.atomic
+def take(agent: Agent, new: Sequence[NewPassage], by: str | None) -> list[Passage]:
+    """Into the agent's archive without asking a model, so that they are found by their words. Raises Invalid."""
+    archive = archive_of(agent.pk) or _open_archive(agent.pk, _embedding_of(agent))
+    return store_in(archive, new, Embedded(None), by)
 
 
 def archive_of(agent_id: str) -> Archive | None:

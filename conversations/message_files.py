@@ -144,7 +144,9 @@ def _read(message: files.FileMessage, n: int, names: dict[str, str]) -> dict[str
     returns = [_read_return(item, names) for item in message.tool_returns or ()] if role == "tool" else []
     if role == "tool" and not returns and message.tool_call_id:
         text = "".join(part["text"] for part in content if part["type"] == "text")
+        failed = _object(text).get("status") == "Failed"
         one = files.Return(tool_call_id=message.tool_call_id, func_response=text, name=message.name)
+        one.status = "error" if failed else "success"
         returns = [_read_return(one, names)]
     if role == "tool":
         content = []
@@ -241,10 +243,12 @@ def _read_approvals(message: files.FileMessage) -> list[dict[str, Any]]:
 
 
 def _unpacked_return(text: str) -> str:
-    """Of a return as models see it: {"status", "message", "time"}."""
+    """Of a return as models see it: {"status", "message", "time"}. Null: the function returned nothing."""
     packed = _object(text)
-    said = packed.get("message")
-    return said if {"status", "message", "time"} == set(packed) and isinstance(said, str) else text
+    said = packed.get("message", "")
+    if {"status", "message", "time"} != set(packed) or not isinstance(said, str | None):
+        return text
+    return said or ""
 
 
 def _unpacked_summary(content: Sequence[Mapping[str, Any]]) -> str:

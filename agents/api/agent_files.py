@@ -35,10 +35,17 @@ def import_agents(request: ApiRequest, file: File[UploadedFile], form: Form[Impo
 
 @router.get("/{agent_id}/export", response=dict[str, Any])
 def export_file(request: ApiRequest, agent_id: Path[AgentId], query: Query[ExportQuery]) -> HttpResponse:
-    """The agent as a file: blocks, tools with their source, rules, messages; secrets by name alone."""
+    """The agent as a file: blocks, tools with their source, rules, messages, archival memory; secrets by name alone."""
     refuse_legacy(query.use_legacy_format)
     agent = access.get_agent(request.caller, agent_id)
-    return _document(export_agent(agent, conversation_id=query.conversation_id, messages=not query.scrub_messages))
+    return _document(
+        export_agent(
+            agent,
+            conversation_id=query.conversation_id,
+            messages=not query.scrub_messages,
+            passages=not query.scrub_passages,
+        )
+    )
 
 
 @router.post("/{agent_id}/export", response=dict[str, Any])
@@ -53,6 +60,7 @@ def export_file_with_skills(
             agent,
             conversation_id=body.conversation_id,
             messages=not body.scrub_messages,
+            passages=not body.scrub_passages,
             skills=body.skills,
         )
     )

@@ -17,7 +17,7 @@ from agents.schemas.content import FilePart, ImagePart, TextPart
 
 MAX_BYTES = 64 * 1024**2
 MAX_DEPTH = 60
-MAX_AGENTS, MAX_PARTS, MAX_MESSAGES = 50, 1_000, 100_000
+MAX_AGENTS, MAX_PARTS, MAX_MESSAGES, MAX_PASSAGES = 50, 1_000, 100_000, 100_000
 Short = Annotated[str, Field(max_length=200)]
 
 
@@ -127,6 +127,15 @@ class FileTool(FilePart):
     tool_type: str = "custom"
 
 
+class FilePassage(FilePart):
+    """Archival memory, which the files of other servers do not have. Its vectors stay behind."""
+
+    text: str
+    tags: list[str] = Field(default_factory=list)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: Annotated[datetime, AfterValidator(_aware)] | None = None
+
+
 class FileAgent(FilePart):
     """Fields of CreateAgent, checked when the agent is made, and what it is made of."""
 
@@ -136,6 +145,7 @@ class FileAgent(FilePart):
     tool_ids: list[Short] | None = None
     in_context_message_ids: list[Short] = Field(default_factory=list)
     messages: Annotated[list[FileMessage], Field(max_length=MAX_MESSAGES)] = Field(default_factory=list)
+    passages: Annotated[list[FilePassage], Field(max_length=MAX_PASSAGES)] = Field(default_factory=list)
 
 
 class AgentFile(FilePart):
@@ -151,13 +161,14 @@ class AgentFile(FilePart):
     created_at: datetime | None = None
 
     def unknown(self) -> int:
-        """How many fields nobody here knows, of the file and its messages."""
+        """How many fields nobody here knows, of the file, its messages and passages."""
         return sum(len(part.model_extra or ()) for part in self._closed())
 
     def _closed(self) -> Iterator[FilePart]:
         yield self
         for agent in self.agents:
             yield from agent.messages
+            yield from agent.passages
 
 
 class SkillFile(Wire):
@@ -171,6 +182,7 @@ class ExportQuery(Wire):
 
     conversation_id: ConversationId | None = None
     scrub_messages: bool = False
+    scrub_passages: bool = False
     max_steps: int = 100
     use_legacy_format: bool = False
 
@@ -178,6 +190,7 @@ class ExportQuery(Wire):
 class ExportBody(Wire):
     conversation_id: ConversationId | None = None
     scrub_messages: bool = False
+    scrub_passages: bool = False
     skills: Annotated[list[SkillFile], Field(max_length=100)] = Field(default_factory=list)
 
 
@@ -189,6 +202,7 @@ class ImportForm(Wire):
     embedding: str | None = None
     secrets: str | None = None
     strip_messages: bool = False
+    strip_passages: bool = False
     override_existing_tools: bool = True
     append_copy_suffix: bool = True
     override_name: str | None = None
