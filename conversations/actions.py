@@ -104,7 +104,7 @@ def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
     rows = answers.checked(conversation, send.rows)
     if not send.may_wait and not conversation.pending_approval_id and queue.is_waited_for(conversation):
         raise _busy(conversation)
-    images.check_model(rows, target.model)
+    images.check_model(rows, target.info)
     rows = images.loaded(rows)
     run = Run(
         **account,

@@ -14,7 +14,7 @@ from django.conf import settings
 from core.errors import BadInput
 from core.fetching import fetch
 from core.outbound import NotDelivered, Policy
-from providers.catalog import takes_images
+from providers.catalog import ModelInfo, takes_images
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_IN_ALL = 40 * 1024 * 1024
@@ -64,10 +64,12 @@ def check(rows: Sequence[Row]) -> None:
         )
 
 
-def check_model(rows: Sequence[Row], model: str) -> None:
+def check_model(rows: Sequence[Row], model: ModelInfo) -> None:
     """Raises BadInput where images are sent to a model that is known to read text alone."""
     if next(_images(rows), None) is not None and not takes_images(model):
-        raise BadInput(f"The model '{model}' takes no images: choose one that does, for example by override_model.")
+        raise BadInput(
+            f"The model '{model.name}' takes no images: choose one that does, for example by override_model."
+        )
 
 
 def _images(rows: Sequence[Row]) -> Iterator[Part]:

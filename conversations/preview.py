@@ -26,7 +26,7 @@ def request_of(caller: Caller, conversation: Conversation, body: SendBody) -> di
         options=options_of(body),
     )
     work = turn.load(run)
-    images.check_model(rows, work.target.model)
+    images.check_model(rows, work.target.info)
     client = client_for(work.target.credential, tool_mode=work.target.info.tool_mode)
     found: dict[str, Any] = orjson.loads(client.request_body(loop.request_of(work.turn, work.target.model)))
     return found

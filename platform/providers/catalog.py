@@ -36,6 +36,10 @@ class Preset:
     `token_ids`: tells the numbers of an answer's tokens.
     `thinking_switch`: thinking is a switch in a field of its own; an effort is not known there.
     `only_json_object`: knows no JSON schema as a form of answers. `strict_tools`: holds a tool's call to its schema.
+    `images`: False where none of its models takes any (DeepSeek, API reference of chat completions: content is text).
+    `parallel_calls`: `known` where several calls at once are the rule and `parallel_tool_calls` forbids them; `asked`
+    where they must be asked for (llama.cpp, docs/function-calling.md); `unknown` where the vendor's reference has no
+    such field (DeepSeek, Moonshot, Z.ai, Ollama), so that it is not sent. The loop takes one call alone in any case.
     `regional`: its address is made of the region. `refused`: why there is no client for it.
     """
 
@@ -53,6 +57,8 @@ class Preset:
     thinking_switch: bool = False
     only_json_object: bool = False
     strict_tools: bool = False
+    images: bool = True
+    parallel_calls: Literal["known", "asked", "unknown"] = "known"
     regional: bool = False
     refused: str = ""
     context_window: int = DEFAULT_CONTEXT_WINDOW
@@ -60,7 +66,10 @@ class Preset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """A model as it is listed. `handle` is `<provider name>/<name>`; a client leaves handle and provider name empty."""
+    """A model as it is listed. `handle` is `<provider name>/<name>`; a client leaves handle and provider name empty.
+
+    `images`: whether it takes any, where its server says so.
+    """
 
     name: str
     provider_type: str
@@ -73,6 +82,7 @@ class ModelInfo:
     kind: Kind = "llm"
     embedding_dim: int | None = None
     supports_tools: bool = True
+    images: bool | None = None
     tool_mode: str = "native"
 
 
@@ -161,9 +171,13 @@ def is_chat_model(model: str) -> bool:
     return not any(word in name for word in _models()["not_chat"])
 
 
-def takes_images(model: str) -> bool:
-    """False for those that are known to read text alone; a vendor knows best about any other."""
-    name = bare(model)
+def takes_images(info: ModelInfo) -> bool:
+    """As its server says; else False for those that are known to read text alone: a vendor knows best about others."""
+    if info.images is not None:
+        return info.images
+    if not preset_of(info.provider_type).images:
+        return False
+    name = bare(info.name)
     return not name.startswith(tuple(_models()["text_only"])) or any(word in name for word in ("vl", "vision", "omni"))
 
 

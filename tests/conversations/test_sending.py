@@ -252,7 +252,7 @@ def test_an_image_is_what_its_data_says() -> None:
 
 
 def test_an_image_for_a_model_that_reads_text_alone_is_refused(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "takes_images", lambda model: model != "demo")
+    monkeypatch.setattr(images, "takes_images", lambda model: model.name != "demo")
     content = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}]
     with pytest.raises(BadInput, match="'demo' takes no images"):
         send(tenant, thinker(tenant), [{"role": "user", "content": content}])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import usage_extract
-from providers.catalog import bare, takes_images
+from providers.catalog import bare, describe, takes_images
 from providers.clients.aws import event_payloads
 from providers.clients.base import Credential, client_for, close_all
 from providers.clients.converse_read import ConverseReader
@@ -245,4 +245,4 @@ def test_dialects_and_what_is_known_of_a_name() -> None:
     assert bare("us.deepseek.r1-v1:0") == "deepseek.r1-v1"
     seeing = {"us.amazon.nova-pro-v1:0", "us.meta.llama4-scout-17b-instruct-v1:0", "us.meta.llama3-2-11b-instruct-v1:0"}
     blind = {LLAMA, "amazon.nova-micro-v1:0", "us.deepseek.r1-v1:0", "openai.gpt-oss-20b-1:0", "qwen.qwen3-32b-v1:0"}
-    assert {model for model in seeing | blind if takes_images(model)} == seeing
+    assert {model for model in seeing | blind if takes_images(describe("bedrock", model))} == seeing

@@ -1,4 +1,4 @@
-"""What local servers tell of their models beside `/v1/models`: the window as loaded, the kind, and who can call tools.
+"""What local servers tell of models beside `/v1/models`: the window as loaded, the kind, who can call tools or see.
 
 Each is asked by its own route, and none of them has to answer: without it, a model is what its name says.
 """
@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from providers.catalog import DEFAULT_EMBEDDING_DIM, ModelInfo
+from providers.catalog import ModelInfo
+from providers.clients.openai_models import as_embedding, without_tools
 from providers.clients.transport import Transport
 from providers.errors import ProviderError
 
@@ -43,20 +44,6 @@ def _answer(ask: Ask) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _as_embedding(info: ModelInfo, dim: int | None = None) -> ModelInfo:
-    return replace(
-        info,
-        kind="embedding",
-        embedding_dim=dim or info.embedding_dim or DEFAULT_EMBEDDING_DIM,
-        supports_tools=False,
-        max_output_tokens=None,
-    )
-
-
-def _without_tools(info: ModelInfo) -> ModelInfo:
-    return replace(info, supports_tools=False, tool_mode="constrained") if info.kind == "llm" else info
-
-
 def _with_window(info: ModelInfo, window: Any) -> ModelInfo:
     return replace(info, context_window=window) if isinstance(window, int) and window > 0 else info
 
@@ -83,8 +70,9 @@ def _ollama_model(info: ModelInfo, shown: dict[str, Any], loaded: Any) -> ModelI
     if not isinstance(abilities, list):
         return info
     if "embedding" in abilities:
-        return _as_embedding(info, next((v for k, v in facts.items() if k.endswith(".embedding_length")), None))
-    return info if "tools" in abilities else _without_tools(info)
+        return as_embedding(info, next((v for k, v in facts.items() if k.endswith(".embedding_length")), None))
+    info = replace(info, images="vision" in abilities)
+    return info if "tools" in abilities else without_tools(info)
 
 
 def _lmstudio(transport: Transport, root: str, models: list[ModelInfo]) -> list[ModelInfo]:
@@ -94,13 +82,18 @@ def _lmstudio(transport: Transport, root: str, models: list[ModelInfo]) -> list[
     for info in models:
         row = told.get(info.name, {})
         info = _with_window(info, row.get("loaded_context_length") or row.get("max_context_length"))  # noqa: PLW2901
-        made.append(_as_embedding(info) if row.get("type") == "embeddings" else info)
+        if row.get("type") in ("llm", "vlm"):
+            info = replace(info, images=row["type"] == "vlm")  # noqa: PLW2901
+        made.append(as_embedding(info) if row.get("type") == "embeddings" else info)
     return made
 
 
 def _llamacpp(transport: Transport, root: str, models: list[ModelInfo]) -> list[ModelInfo]:
-    """One server, one model: its chat template tells whether it knows of tools."""
-    caps = _answer(lambda: transport.get(f"{root}/props", TIMEOUT_S)).get("chat_template_caps")
+    """One server, one model: its chat template tells whether it knows of tools, its projector whether it can see."""
+    props = _answer(lambda: transport.get(f"{root}/props", TIMEOUT_S))
+    caps, senses = props.get("chat_template_caps"), props.get("modalities")
+    if isinstance(senses, dict) and isinstance(senses.get("vision"), bool):
+        models = [replace(info, images=senses["vision"]) for info in models]
     if isinstance(caps, dict) and caps.get("supports_tools") is False:
-        return [_without_tools(info) for info in models]
+        return [without_tools(info) for info in models]
     return models

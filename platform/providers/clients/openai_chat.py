@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import openai
 
-from providers.catalog import ModelInfo, describe, effort_of, is_chat_model, is_reasoning_model, preset_of
+from providers.catalog import ModelInfo, effort_of, is_reasoning_model, preset_of
 from providers.clients import openai_chat_wire
 from providers.clients.base import Credential
 from providers.clients.local_servers import enriched
@@ -79,8 +79,7 @@ def transport_for(credential: Credential) -> Transport:
 
 def list_openai_models(transport: Transport, provider_type: str) -> list[ModelInfo]:
     raw = transport.get("/models", LIST_TIMEOUT_S)
-    found = [describe(provider_type, name, context=context) for name, context in listed(raw) if is_chat_model(name)]
-    return enriched(provider_type, transport, transport.base_url, found)
+    return enriched(provider_type, transport, transport.base_url, listed(provider_type, raw))
 
 
 def _effort(request: ModelRequest) -> str | None:

@@ -128,8 +128,8 @@ def _add_tools(wire: dict[str, Any], request: ModelRequest, preset: Preset) -> N
         wire["tool_choice"] = choice
     elif choice != "auto":
         wire["tool_choice"] = {"type": "function", "function": {"name": choice}}
-    if not request.parallel_tool_calls:
-        wire["parallel_tool_calls"] = False
+    if preset.parallel_calls == "asked" or (preset.parallel_calls == "known" and not request.parallel_tool_calls):
+        wire["parallel_tool_calls"] = request.parallel_tool_calls
 
 
 def answer_form(form: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
