@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from accounts.actions import NewKey, create_api_key
 from accounts.models import AuditEntry
 from core.errors import AppError, BadInput
 from core.time import now
@@ -150,7 +151,7 @@ def test_the_page_answers_as_a_table_and_as_csv_and_notes_who_asked(asked: Any, 
 
 def test_by_api_admins_ask_and_others_may_not(asked: Any, world: Seeded, browser: Any) -> None:
     body, sql = {"sql": "SELECT count() AS n, sum(cost_usd) AS usd FROM llm_traces"}, "/api/sql"
-    bearer = {"Authorization": f"Bearer {world.secret}"}
+    bearer = {"Authorization": f"Bearer {create_api_key(world.organization, world.owner, NewKey(name='all'))[1]}"}
     answer = browser("outsider").post(sql, body, "application/json", headers=bearer)
     assert (answer.status_code, answer.json()["rows"]) == (200, [[2, "0.5"]])
     assert [column["name"] for column in answer.json()["columns"]] == ["n", "usd"]

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.actions import NewKey, create_api_key
 from core.time import now
 from telemetry.backends.postgres import Postgres
 from telemetry.shipper import Shipper
@@ -62,7 +63,7 @@ def test_the_page_shows_it_with_its_neighbours_and_says_what_is_missing(browser:
 
 
 def test_the_route_shows_it_and_says_what_is_missing(world: Seeded, calls: list[str]) -> None:
-    key = {"Authorization": f"Bearer {world.secret}"}
+    key = {"Authorization": f"Bearer {create_api_key(world.organization, world.owner, NewKey(name='all'))[1]}"}
     response = Client(headers=key).get(f"/api/traces/{calls[1]}")
     found = response.json()
     assert (response.status_code, Decimal(found["cost_usd"]), found["is_corrected"]) == (200, Decimal("0.25"), False)
