@@ -18,8 +18,8 @@ from core.errors import Invalid
 from telemetry.analytics import DIMENSIONS
 from telemetry.client import pool
 from telemetry.queries import TraceRow, effective
-from telemetry.select import LIMITS, file
-from telemetry.trace import COLUMNS, MONEY_STEP, UINT32_MAX, epoch_ms
+from telemetry.select import LIMITS, filled, scope
+from telemetry.trace import MONEY_STEP, UINT32_MAX, epoch_ms
 
 STEPS = 60
 # Of a cost that is -1 where no price is known; a call that failed has none either, and owes nothing.
@@ -143,7 +143,7 @@ def beside(row: TraceRow, side: Side, *, within: Literal["run", "conversation"])
     )
     if not (row.run_id if within == "run" else row.conversation_id):
         return None
-    constants = {"{side}": "<" if side == "before" else ">", "{order}": "DESC" if side == "before" else "ASC"}
+    constants = {"side": "<" if side == "before" else ">", "order": "DESC" if side == "before" else "ASC"}
     rows = _select("calls_beside", wanted, {"at": epoch_ms(row.created_at), "id": row.id}, constants)
     return TraceRow(*rows[0]) if rows else None
 
@@ -160,14 +160,7 @@ def _select(
     name: str, wanted: Wanted, params: dict[str, Any], constants: Mapping[str, str] | None = None
 ) -> Sequence[Sequence[Any]]:
     conditions, values = _conditions(wanted)
-    text = file(name)
-    for constant, value in {
-        **(constants or {}),
-        "{scope}": _scope(wanted, "t"),
-        "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
-        "{conditions}": "\n    ".join(conditions),
-    }.items():
-        text = text.replace(constant, value)
+    text = filled(name, **(constants or {}), scope=_scope(wanted, "t"), conditions="\n    ".join(conditions))
     if wanted.organization_id is not None:
         values["org"] = wanted.organization_id
     limits = LIMITS if wanted.organization_id is None else LIMITS | IN_ORDER
@@ -212,7 +205,7 @@ def _said(wanted: Wanted) -> str:
         f"AND ({' OR '.join(either.format(column=column, number=number) for column in SAID)}) {_indexed(number, word)}"
         for number, word in enumerate(wanted.words.split())
     ]
-    return file("calls_said").replace("{scope}", _scope(wanted, "p")).replace("{told}", "\n            ".join(told))
+    return filled("calls_said", scope=_scope(wanted, "p"), told="\n            ".join(told))
 
 
 def _tokens(word: str) -> list[str]:
@@ -232,17 +225,15 @@ def _indexed(number: int, word: str) -> str:
 
 
 def _priced(wanted: Wanted, condition: str) -> str:
-    text = file("calls_priced").replace("{scope}", _scope(wanted, "r"))
-    return text.replace("{as_written}", condition.format(**WRITTEN)).replace(
-        "{as_corrected}", condition.format(**CORRECTED)
-    )
+    either = {"as_written": condition.format(**WRITTEN), "as_corrected": condition.format(**CORRECTED)}
+    return filled("calls_priced", scope=_scope(wanted, "r"), **either)
 
 
 def _scope(wanted: Wanted, table: str) -> str:
     """The first condition of every query, as SQL."""
-    if wanted.organization_id is not None:
-        return f"{table}.organization_id = {{org:String}}"
-    return f"{table}.organization_id IN {{f_organization:Array(String)}}" if "organization" in wanted.filters else "1"
+    if wanted.organization_id is None and "organization" in wanted.filters:
+        return f"{table}.organization_id IN {{f_organization:Array(String)}}"
+    return scope(wanted.organization_id is None, table)
 
 
 def _place(cursor: str) -> tuple[int, str]:

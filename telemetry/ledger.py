@@ -15,7 +15,7 @@ import orjson
 
 from telemetry.client import pool
 from telemetry.queries import TraceRow
-from telemetry.select import LIMITS, SUM_NAMES, file, select
+from telemetry.select import LIMITS, SUM_NAMES, filled, scope, select
 from telemetry.settle import COARSE, FINE
 from telemetry.trace import epoch_ms
 
@@ -156,8 +156,8 @@ def differences(organization_id: str, day: date) -> list[Difference]:
     """Between what calls and corrections say of a day, and the sums."""
     found = []
     for sums in SUMS:
-        text = file("ledger_differences").replace("{table}", sums.table).replace("{period}", sums.of_day)
-        text = text.replace("{keys}", ", ".join(sums.keys)).replace("{scope}", "t.organization_id = {org:String}")
+        constants = {"table": sums.table, "period": sums.of_day, "keys": ", ".join(sums.keys)}
+        text = filled("ledger_differences", scope=scope(False, "t"), **constants)
         for row in pool().select(text, {"org": organization_id, "day": day}, LIMITS):
             keys = len(sums.keys)
             figures = {name: value for name, value in zip(FIGURES, row[keys:], strict=True) if value}

@@ -64,6 +64,8 @@ class Sums:
         return self.ttft_ms_sum / self.ttft_calls if self.ttft_calls else None
 
 
+_CALL = ", ".join(f"t.{column}" for column in COLUMNS)
+_CORRECTION = ", ".join(f"t.{name}" for name in ("id", *REPRICING_COLUMNS, *PRICE_COLUMNS))
 SUM_NAMES = tuple(f.name for f in fields(Sums))
 
 
@@ -79,15 +81,19 @@ def file(name: str) -> str:
     return (SQL / f"{name}.sql").read_text()
 
 
+def filled(name: str, **constants: str) -> str:
+    """The SQL of that name with its constants, which are our own words and never a caller's."""
+    text = file(name)
+    for constant, value in {"columns": _CALL, "correction": _CORRECTION, **constants}.items():
+        text = text.replace(f"{{{constant}}}", value)
+    return text
+
+
+def scope(everyone: bool, table: str) -> str:
+    """The first condition of every query."""
+    return "1" if everyone else f"{table}.organization_id = {{org:String}}"
+
+
 @cache
 def _sql(name: str, everyone: bool) -> str:
-    text = file(name)
-    table = "u" if "AS u\n" in text else "t"
-    constants = {
-        "{scope}": "1" if everyone else f"{table}.organization_id = {{org:String}}",
-        "{columns}": ", ".join(f"t.{column}" for column in COLUMNS),
-        "{correction}": ", ".join(f"t.{name}" for name in ("id", *REPRICING_COLUMNS, *PRICE_COLUMNS)),
-    }
-    for constant, value in constants.items():
-        text = text.replace(constant, value)
-    return text
+    return filled(name, scope=scope(everyone, "u" if "AS u\n" in file(name) else "t"))
