@@ -8,37 +8,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agents.schemas.base import Wire
 from conversations.models import Run
 from conversations.schemas.base import LongPage
-from conversations.schemas.runs import run_out
+from conversations.schemas.runs import Status, Work, run_out
 from core.ids import bare_uuid, id_pattern
 from core.pagination import Cursor
 
 JobId = Annotated[str, Field(pattern=id_pattern("job"))]
 
 
-class JobOut(Wire):
-    """Job of the contract."""
+class Job(Work):
+    """What jobs and batches tell alike."""
 
     created_by_id: str | None = None
     last_updated_by_id: str | None = None
-    created_at: datetime
     updated_at: datetime
-    status: Literal["created", "running", "completed", "failed", "cancelled"]
-    completed_at: datetime | None = None
-    stop_reason: str | None = None
+    agent_id: str | None = None
+
+
+class JobOut(Job):
+    """Job of the contract."""
+
+    status: Status
     metadata: dict[str, Any] | None = None
     job_type: Literal["run"] = "run"
-    background: bool | None = None
-    agent_id: str | None = None
-    callback_url: str | None = None
-    callback_sent_at: datetime | None = None
-    callback_status_code: int | None = None
-    callback_error: str | None = None
-    ttft_ns: int | None = None
-    total_duration_ns: int | None = None
-    id: str
     user_id: str | None = None
 
 

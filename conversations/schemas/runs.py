@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agents.schemas.agents import StopReason
 from agents.schemas.base import MAX_INT, AgentId, ProjectId, Wire
+from conversations.batch_models import Batch
 from conversations.models import Run, RunStatus
 from conversations.schemas.base import ConversationRef, LongPage
 from core.ids import id_pattern
@@ -28,6 +29,17 @@ STATUSES: dict[str, Status] = {
     RunStatus.CANCELLED: "cancelled",
 }
 
+# Of rows and of the wire by the same names.
+_COLUMNS = (
+    "id",
+    "created_at",
+    "completed_at",
+    "callback_url",
+    "callback_sent_at",
+    "callback_status_code",
+    "callback_error",
+)
+
 
 class RequestConfig(Wire):
     use_assistant_message: bool = True
@@ -36,19 +48,13 @@ class RequestConfig(Wire):
     include_return_message_types: list[str] | None = None
 
 
-class RunOut(Wire):
-    """Run of the contract, and what it cost. `conversation_id` null: the agent's default conversation."""
+class Work(Wire):
+    """What runs, jobs and batches tell alike."""
 
     id: str
-    status: Status
     created_at: datetime
     completed_at: datetime | None = None
-    agent_id: str
-    conversation_id: str | None = None
-    base_template_id: str | None = None
     background: bool | None = None
-    metadata: dict[str, Any] | None = None
-    request_config: RequestConfig | None = None
     stop_reason: str | None = None
     callback_url: str | None = None
     callback_sent_at: datetime | None = None
@@ -56,6 +62,17 @@ class RunOut(Wire):
     callback_error: str | None = None
     ttft_ns: int | None = None
     total_duration_ns: int | None = None
+
+
+class RunOut(Work):
+    """Run of the contract, and what it cost. `conversation_id` null: the agent's default conversation."""
+
+    status: Status
+    agent_id: str
+    conversation_id: str | None = None
+    base_template_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    request_config: RequestConfig | None = None
     cost_usd: Decimal | None = None
     step_count: int = 0
 
@@ -123,25 +140,24 @@ class TraceQuery(Wire):
     limit: Annotated[int, Field(ge=1, le=5000)] = 1000
 
 
+def work_of(row: Run | Batch) -> dict[str, Any]:
+    """What a run's row and a batch's have alike."""
+    found = {name: getattr(row, name) for name in _COLUMNS}
+    return found | {"total_duration_ns": _ns_between(row.created_at, row.completed_at)}
+
+
 def run_out(run: Run) -> RunOut:
     """Costs a query where the run's conversation is not loaded."""
     return RunOut.model_construct(
-        id=run.pk,
+        **work_of(run),
         status=STATUSES[run.status],
-        created_at=run.created_at,
-        completed_at=run.completed_at,
         agent_id=run.agent_id,
         conversation_id=None if run.conversation.is_default else run.conversation_id,
         background=run.background,
         metadata=_metadata(run),
         request_config=_request_config(run.options),
         stop_reason=run.stop_reason,
-        callback_url=run.callback_url,
-        callback_sent_at=run.callback_sent_at,
-        callback_status_code=run.callback_status_code,
-        callback_error=run.callback_error,
         ttft_ns=None if run.ttft_ms is None else run.ttft_ms * 1_000_000,
-        total_duration_ns=_ns_between(run.created_at, run.completed_at),
         cost_usd=run.cost_usd,
         step_count=run.step_count,
     )
