@@ -149,7 +149,7 @@ class ModelCall:
     def _attempt(self, attempt: int) -> Iterator[ModelEvent]:
         client = client_for(self.target.credential, tool_mode=self.target.info.tool_mode)
         body = client.request_body(self.request)
-        start = _start(self.target, self.context, attempt, body, self.request)
+        start = call_start(self.target, self.context, attempt, body, self.request)
         self._estimated, self._at = start.estimated_prompt_tokens, start.created_at
         cost_of = _cost_of(self.target, self.context)
         self._held = spending.hold(start, self.request.max_output_tokens, cost_of)
@@ -189,7 +189,7 @@ class ModelCall:
         outcome.charge(self._price(answer.usage))
         if trace is not None:  # first of all: what follows may fail
             response = orjson.dumps(answer.response)
-            trace.finish(_end(outcome, response_json=response, finish_reason=answer.finish_reason))
+            trace.finish(call_end(outcome, response_json=response, finish_reason=answer.finish_reason))
         spending.settle(self._held, outcome, billed=True)
         self._note_use(None)
 
@@ -214,7 +214,7 @@ class ModelCall:
             outcome.usage = (error and error.usage) or Usage(input=self._estimated, output=seen, estimated=True)
             outcome.charge(self._price(outcome.usage))
         message = error.message if error else "The caller stopped listening."
-        trace.finish(_failed(outcome, error_type, message))
+        trace.finish(failed_end(outcome, error_type, message))
         if error is not None:
             self._note_use(error)
 
@@ -263,7 +263,7 @@ def next_key(target: ResolvedModel, error: ProviderError) -> ResolvedModel | Non
 @contextmanager
 def _traced(target: ResolvedModel, context: CallContext, body: bytes, attempt: int) -> Iterator[Outcome]:
     """A call that is not streamed, as one trace."""
-    start = _start(target, context, attempt, body, None)
+    start = call_start(target, context, attempt, body, None)
     held = spending.hold(start, None, _cost_of(target, context))
     trace = recorder().begin(start)
     outcome = Outcome(call_id=start.id)
@@ -274,32 +274,32 @@ def _traced(target: ResolvedModel, context: CallContext, body: bytes, attempt: i
     except ProviderError as error:
         outcome.model_ms = _ms_since(clock)
         outcome.charge(UNBILLED)
-        trace.finish(_failed(outcome, error.error_type, error.message))
+        trace.finish(failed_end(outcome, error.error_type, error.message))
         spending.settle(held, outcome, billed=False)
         raise
     except BaseException:  # our own code failed, or the worker is told to stop: what was sent may have to be paid
         outcome.model_ms = _ms_since(clock)
         outcome.usage = Usage(input=start.estimated_prompt_tokens, estimated=True)
         outcome.charge(price_call(target, outcome.usage, context.organization_id, at=start.created_at))
-        trace.finish(_failed(outcome, "cancelled", "The caller stopped listening."))
+        trace.finish(failed_end(outcome, "cancelled", "The caller stopped listening."))
         spending.settle(held, outcome, billed=True)
         raise
     outcome.model_ms = _ms_since(clock)
     outcome.charge(price_call(target, outcome.usage, context.organization_id, at=start.created_at))
-    trace.finish(_end(outcome, response_json=b"{}"))
+    trace.finish(call_end(outcome, response_json=b"{}"))
     spending.settle(held, outcome, billed=True)
 
 
-def _failed(outcome: Outcome, error_type: str, message: str) -> CallEnd:
+def failed_end(outcome: Outcome, error_type: str, message: str) -> CallEnd:
     response = orjson.dumps({"error": message, "error_type": error_type})
-    return _end(outcome, response_json=response, error_type=error_type, error_message=message)
+    return call_end(outcome, response_json=response, error_type=error_type, error_message=message)
 
 
 def _cost_of(target: ResolvedModel, context: CallContext) -> CostOf:
     return lambda usage: price_call(target, usage, context.organization_id).cost_usd
 
 
-def _start(
+def call_start(
     target: ResolvedModel, context: CallContext, attempt: int, body: bytes, request: ModelRequest | None
 ) -> CallStart:
     config: dict[str, Any] = {
@@ -348,7 +348,7 @@ def _start(
     )
 
 
-def _end(outcome: Outcome, **rest: Any) -> CallEnd:
+def call_end(outcome: Outcome, **rest: Any) -> CallEnd:
     usage = outcome.usage
     if outcome.price is not None:
         rest |= ledger.price_columns(outcome.price, outcome.terms, usage)

@@ -44,8 +44,11 @@ class Held:
     open: bool = True
 
 
-def hold(start: CallStart, max_output: int | None, cost_of: CostOf) -> Held:
-    """Raises BudgetExceeded, ModelUnpriced, Stopped, RateLimitExceeded; RateLimited where waiting helps soon."""
+def hold(start: CallStart, max_output: int | None, cost_of: CostOf, for_s: float | None = None) -> Held:
+    """Raises BudgetExceeded, ModelUnpriced, Stopped, RateLimitExceeded; RateLimited where waiting helps soon.
+
+    `for_s`: how long it may take until it is settled, where that is longer than a call takes.
+    """
     if not gate.has_rules(start.organization_id):
         return Held()
     facts = facts_of(start)
@@ -55,10 +58,20 @@ def hold(start: CallStart, max_output: int | None, cost_of: CostOf) -> Held:
         if (error.retry_after or 0) > MAX_WAIT_S:
             raise
         raise RateLimited(error.message, retry_after=error.retry_after) from None
-    about = (start.agent_id or start.call_type, facts.model)
+    about = _about(start, facts)
     usage = Usage(input=start.estimated_prompt_tokens, output=_expected_output(about, max_output, start.call_type))
     estimate = Amounts(usd=cost_of(usage), tokens=usage.total)
-    return Held(facts, ledger.reserve(facts, estimate, start.id), about)
+    return Held(facts, ledger.reserve(facts, estimate, start.id, for_s), about)
+
+
+def held_by(start: CallStart) -> Held:
+    """The hold of a call that was begun elsewhere, long ago."""
+    facts = facts_of(start)
+    return Held(facts, Reservation(start.id, start.organization_id), _about(start, facts))
+
+
+def _about(start: CallStart, facts: Facts) -> tuple[str, str]:
+    return (start.agent_id or start.call_type, facts.model)
 
 
 def settle(held: Held, outcome: Outcome, *, billed: bool) -> None:

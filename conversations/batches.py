@@ -11,23 +11,25 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 
 from accounts import audit
 from accounts.access import Caller, still_holds
 from accounts.audit import Deed
 from agents.models import Agent
-from conversations import actions, callbacks
+from conversations import actions, callbacks, doorbell
 from conversations.actions import Send
 from conversations.batch_models import BATCH_RUN, Batch, BatchItem, BatchStatus, ItemStatus
 from conversations.models import ACTIVE, Conversation, Run, RunStatus
 from conversations.schemas.batches import CreateBatch
 from conversations.schemas.runs import STATUSES
+from conversations.vendor_models import VendorCall
 from core.errors import AppError, Conflict, LimitExceeded, NotFound, PermissionDenied
 from core.ids import bare_uuid
 from core.time import now
@@ -35,6 +37,7 @@ from core.time import now
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 50_000
+MOST_PARKED = 10_000  # of an organization's runs, with vendors
 MOST_REFUSALS = 20
 LIFE = timedelta(hours=24)
 BUSY = timedelta(seconds=10)
@@ -121,7 +124,7 @@ def feed() -> int:
 
 
 def _pick() -> list[BatchItem]:
-    """What is to be started now, marked so. One at a time picks."""
+    """What is to be started now, marked so; runs whose vendors have answered go on before that. One at a time picks."""
     with transaction.atomic():
         _lock()
         at = now()
@@ -129,20 +132,46 @@ def _pick() -> list[BatchItem]:
         deleted = Q(run=None, not_before=None)
         started.filter(deleted | Q(run__status__in=_ENDED)).update(status=ItemStatus.ENDED, rows=[], options={})
         started.filter(not_before__lt=at).update(status=ItemStatus.WAITING, not_before=None)
-        busy = Counter(started.values_list("organization_id", flat=True))
+        parked = VendorCall.objects.filter(let_in_at=None)
+        at_work = started.exclude(Exists(parked.filter(run=OuterRef("run"))))
+        busy = Counter(at_work.values_list("organization_id", flat=True))
+        waits = dict(parked.order_by().values_list("organization_id").annotate(Count("pk")))
         organizations = sorted(_organizations(), key=lambda pk: busy[pk])
-        queues = [_next_of(pk, settings.BATCH_RUNS_OF_ONE - busy[pk]) for pk in organizations]
-        in_turn = [item for item in chain.from_iterable(zip_longest(*queues)) if item is not None]
+        rooms = {pk: settings.BATCH_RUNS_OF_ONE - busy[pk] for pk in organizations}
+        queues = [_queue_of(pk, rooms[pk], MOST_PARKED - waits.get(pk, 0)) for pk in organizations]
+        in_turn = [one for one in chain.from_iterable(zip_longest(*queues)) if one is not None]
         picked = in_turn[: max(0, settings.BATCH_RUNS - busy.total())]
-        for item in picked:
+        _let_in([one for one in picked if isinstance(one, VendorCall)])
+        items = [one for one in picked if isinstance(one, BatchItem)]
+        for item in items:
             item.status, item.not_before = ItemStatus.STARTED, at + STARTING
-        BatchItem.objects.bulk_update(picked, ["status", "not_before"])
-    return picked
+        BatchItem.objects.bulk_update(items, ["status", "not_before"])
+    return items
 
 
 def _organizations() -> list[str]:
     running = Batch.objects.filter(status=BatchStatus.RUNNING)
     return list(running.order_by().values_list("organization_id", flat=True).distinct())
+
+
+def _queue_of(organization_id: str, room: int, room_to_park: int) -> list[VendorCall | BatchItem]:
+    """Whom it lets in next: first those who had been in, and come back with an answer."""
+    if room <= 0:
+        return []
+    ended = VendorCall.objects.filter(organization_id=organization_id, let_in_at=None, ended_at__isnull=False)
+    back = list(ended.order_by("ended_at").only("run_id", "step_index")[:room])
+    return [*back, *_next_of(organization_id, min(room - len(back), room_to_park))]
+
+
+def _let_in(calls: Sequence[VendorCall]) -> None:
+    """Wake the parked runs. A ring that is lost is rung again by the sweep."""
+    at = now()
+    VendorCall.objects.filter(pk__in=[call.pk for call in calls]).update(let_in_at=at)
+    parked = Run.objects.filter(pk__in=[call.run_id for call in calls], status=RunStatus.RUNNING, worker="")
+    parked.update(lease_expires_at=at + timedelta(seconds=settings.RUN_LEASE_S))
+    for call in calls:
+        if call.run_id is not None:
+            transaction.on_commit(partial(doorbell.ring, call.run_id, call.step_index))
 
 
 def _next_of(organization_id: str, room: int) -> list[BatchItem]:

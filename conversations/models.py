@@ -9,7 +9,12 @@ from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import F, Q
 
-from conversations import batch_models, ledger_models, vector_models  # noqa: F401 their tables belong to this room too
+from conversations import (  # noqa: F401 their tables belong to this room too
+    batch_models,
+    ledger_models,
+    vector_models,
+    vendor_models,
+)
 from core.fields import EncryptedTextField
 from core.ids import PrefixedIdField
 from core.models import Audited, OrganizationModel

@@ -18,7 +18,19 @@ from agents.loop import Answer
 from agents.model_calls import Abandoned, ModelCall, Outcome
 from agents.tools import execute
 from agents.tools.execute import Planned
-from conversations import approvals, compacting, doorbell, failures, lease, loops, outside, queue, steering, turn
+from conversations import (
+    approvals,
+    compacting,
+    doorbell,
+    failures,
+    lease,
+    loops,
+    outside,
+    parking,
+    queue,
+    steering,
+    turn,
+)
 from conversations import history as histories
 from conversations.approvals import Resumed
 from conversations.batch_models import BATCH_RUN
@@ -28,8 +40,9 @@ from conversations.failures import StepFailed
 from conversations.lease import Claim, Lease
 from conversations.models import Step, StepStatus
 from conversations.outside import Opened
+from conversations.parking import BatchedCall, Parked
 from conversations.rows import Row
-from conversations.turn import Work, call_context, fallbacks, offer_of, tool_context
+from conversations.turn import Work, offer_of, tool_context
 from core.db import release_connection
 from core.errors import AppError, BadInput
 from providers.errors import ContextWindowExceeded, ProviderError
@@ -53,6 +66,8 @@ def advance(run_id: str, step: int | None = None) -> None:
     try:
         with lease.keeping(run) as held:
             following = _advance(claim, held, writer)
+    except Parked:
+        log.debug("%s waits for its vendor's batch", run.pk)
     except (Abandoned, LeaseLost):
         log.info("%s was cancelled or taken over", run.pk)
     except (StepFailed, ProviderError, AppError) as error:
@@ -78,17 +93,18 @@ def _advance(claim: Claim, held: Lease, writer: RunWriter) -> int | None:
         _after_a_loss(claim, writer, opened=bool(left))
     elif run.fence == 1:
         publish_later(writer, RunStarted(run_id=run.pk, agent_id=run.agent_id, conversation_id=run.conversation_id))
+    is_answered = parking.waited_for(run)
     work = turn.load(run)
     if approvals.resumes(work):
         return _resume(work, writer, approvals.resume(work, left, _abandoned(held, writer)))
-    if not left and steering.takes_in(work) and (rows := steering.fold(work)):
+    if not (left or is_answered) and steering.takes_in(work) and (rows := steering.fold(work)):
         publish(writer, *(MessageAdded(message=row) for row in rows))
         work = turn.load(run)
     if left:
         opened = outside.reopen(work, left)
         committed, outcome = _close(work, opened, held, writer), opened.outcome
     else:
-        work = compacting.compact_if_full(work, writer, held)
+        work = work if is_answered else compacting.compact_if_full(work, writer, held)
         committed, outcome = _step(work, held, writer)
     _announce(work, committed, outcome, writer)
     if committed.status is None:
@@ -162,17 +178,11 @@ def _remember(work: Work, rows: Sequence[Row], committed: Committed) -> None:
         histories.remember(work.conversation.pk, work.history)
 
 
-def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCall]:
+def _think(work: Work, held: Lease, writer: RunWriter) -> tuple[Answer, ModelCall | BatchedCall]:
     """The model call, its pieces published as they come."""
     run = work.run
     request = loop.request_of(work.turn, work.target.model)
-    call = ModelCall(
-        work.target,
-        request,
-        call_context(work, "agent_step"),
-        _abandoned(held, writer),
-        fallbacks(work.agent, work.conversation),
-    )
+    call = parking.model_call(work, request, _abandoned(held, writer))
     publish_later(writer, StepStarted(step_id=run.current_step_id, index=run.step_count, attempt=run.failures + 1))
     thinking = loop.think(work.turn, request.parallel_tool_calls, call.events())
     try:

@@ -20,6 +20,7 @@ from conversations import (
     queue,
     runner,
     vectors,
+    vendor_batches,
 )
 from conversations.models import ACTIVE, Run
 from conversations.retelling import retell
@@ -71,6 +72,11 @@ def send_callbacks() -> int:
 @shared_task(name=doorbell.FEED_BATCHES, ignore_result=True, expires=10)
 def feed_batches() -> int:
     return batches.feed()
+
+
+@shared_task(name="conversations.tend_vendor_batches", ignore_result=True, expires=20)
+def tend_vendor_batches() -> int:
+    return vendor_batches.tend()
 
 
 @shared_task(name="conversations.embed_messages", ignore_result=True, expires=10)

@@ -115,6 +115,14 @@ class Spool:
                 self._start_thread()
             return OpenCall(self, start, row, self._writer)
 
+    def record(self, start: CallStart, end: CallEnd) -> None:
+        """Write down a call that has ended and of which nothing is written yet: it was begun long ago, elsewhere."""
+        with self._lock:
+            call = OpenCall(self, start, start_row(start), self._writer)
+            if self._thread is None:
+                self._start_thread()
+        call.finish(end)
+
     def _finish(self, call: OpenCall, end: CallEnd, payloads: Sequence[bytes] | None = None) -> None:
         """`payloads`: what of request, response and settings is to be kept; without them all of it is."""
         row = [*call.row, *end_row(end)]

@@ -1,5 +1,14 @@
-"""Conversations, runs and steps in the admin."""
+"""Batches, conversations, runs and steps in the admin."""
 
-from conversations.admin import conversation_admin, home, ledger_admin, outage, run_admin, step_admin, webhooks
+from conversations.admin import (
+    batch_admin,
+    conversation_admin,
+    home,
+    ledger_admin,
+    outage,
+    run_admin,
+    step_admin,
+    webhooks,
+)
 
-__all__ = ["conversation_admin", "home", "ledger_admin", "outage", "run_admin", "step_admin", "webhooks"]
+__all__ = ["batch_admin", "conversation_admin", "home", "ledger_admin", "outage", "run_admin", "step_admin", "webhooks"]

@@ -84,14 +84,17 @@ def span_of(budget: Budget, at: datetime) -> Span:
     return span(budget.window, budget.time_zone, budget.rolling_hours, at)
 
 
-def reserve(facts: Facts, estimate: Amounts, call_id: str) -> Reservation | None:
-    """None where no budget applies. Raises BudgetExceeded with the tightest of those that refuse, ModelUnpriced."""
+def reserve(facts: Facts, estimate: Amounts, call_id: str, for_s: float | None = None) -> Reservation | None:
+    """None where no budget applies. Raises BudgetExceeded with the tightest of those that refuse, ModelUnpriced.
+
+    `for_s`: when it lapses, if it is not settled before; None: a while after the call must have ended.
+    """
     charges = charges_of(facts, now())
     if not charges:
         return None
     if estimate.usd is None:
         _refuse_unpriced(charges, facts)
-    expires = now() + timedelta(seconds=max(MIN_HOLD_S, 4 * settings.MODEL_TIMEOUT_S))
+    expires = now() + timedelta(seconds=for_s or max(MIN_HOLD_S, 4 * settings.MODEL_TIMEOUT_S))
     items = orjson.dumps([_item(charge, estimate) for charge in charges]).decode()
     rows = _call("SELECT * FROM budgets_reserve(%s, %s::jsonb, %s, %s)", [call_id, items, expires, _relaxed()])
     if rows:

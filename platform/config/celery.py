@@ -47,6 +47,7 @@ app.conf.beat_schedule = {
     "expire-approvals": {"task": "conversations.expire_approvals", "schedule": 15.0},
     "send-callbacks": {"task": "conversations.send_callbacks", "schedule": 10.0},
     "feed-batches": {"task": "conversations.feed_batches", "schedule": 5.0},
+    "tend-vendor-batches": {"task": "conversations.tend_vendor_batches", "schedule": 15.0},
     "embed-messages": {"task": "conversations.embed_messages", "schedule": 10.0},
     "enforce-stops": {"task": "budgets.enforce_stops", "schedule": 5.0},
     "lapse-holds": {"task": "budgets.lapse_holds", "schedule": 60.0},

@@ -92,6 +92,8 @@ class Env(BaseSettings):
     model_max_attempts: int = Field(default=3, ge=1, le=10)
     batch_runs: int = Field(default=16, ge=1, le=1000, description="Runs of batches at once, of all organizations.")
     batch_runs_of_one: int = Field(default=4, ge=1, le=1000, description="Of these, an organization's.")
+    batch_calls: Literal["vendor", "queued"] = "vendor"
+    batch_gather_s: float = Field(default=60.0, ge=1, le=3600, description="A vendor's batch is sent when none joins.")
     tool_loop_limit: int = Field(default=8, ge=0, le=1000, description="Equal tool calls in a row end a run; 0: never.")
     fetch_private_addresses: bool = Field(default=False, description="Images, pages by URL may be of our own network.")
     message_vectors: int = Field(default=256, ge=0, le=10_000, description="Embedded per 10 s for searches; 0: none.")

@@ -133,6 +133,7 @@ CELERY_TASK_DEFAULT_QUEUE = "runs"
 
 RUN_LEASE_S = ENV.run_lease_s
 BATCH_RUNS, BATCH_RUNS_OF_ONE = ENV.batch_runs, ENV.batch_runs_of_one
+BATCH_CALLS, BATCH_GATHER_S = ENV.batch_calls, ENV.batch_gather_s
 FETCH_PRIVATE_ADDRESSES = ENV.fetch_private_addresses
 MESSAGE_VECTORS = ENV.message_vectors
 SWEEP_INTERVAL_S = ENV.sweep_interval_s

@@ -63,6 +63,7 @@ NAVIGATION = [
             _list("Conversations", "forum", "conversations_conversation"),
             _list("Runs", "play_circle", "conversations_run"),
             _list("Steps", "stairs_2", "conversations_step"),
+            _list("Batches", "stacks", "conversations_batch"),
             _item("Webhooks", "webhook", "conversations_webhooks"),
         ],
     },

@@ -13,7 +13,9 @@ from agents.mcp.models import McpServer
 from agents.mcp.target import sealed
 from agents.models import Tool
 from budgets.models import Budget, BudgetWindow, RateLimit, Stop
+from conversations.batch_models import Batch, BatchItem
 from conversations.ledger_models import LedgerAudit, Repricing
+from conversations.vendor_models import VendorBatch, VendorCall
 from core.time import now
 from providers.models import KeyRule, PriceOverride, Provider
 from telemetry.models import AlertChannel, AlertRule, Export, TraceDeletion, TracePolicy
@@ -112,6 +114,22 @@ def books_of(world: Seeded) -> list[Model]:
     return [bad, none, job]
 
 
+def batch_of(world: Seeded) -> Batch:
+    """One with two runs, of which one was with a vendor, and a request that could not be made."""
+    own = {"organization": world.organization}
+    batch = Batch.objects.create(**own, request_count=3)
+    vendor = {"provider_name": "openai", "dialect": "openai_chat", "model": "gpt-5-mini"}
+    sent = VendorBatch.objects.create(**own, **vendor, call_count=2, vendor_id="batch_68f", state="sent", error="Slow.")
+    agent = world.agents[0]
+    for place, run in enumerate([*world.runs[:2], None]):
+        error = None if run else {"type": "not_found", "message": "No such model."}
+        BatchItem.objects.create(**own, batch=batch, place=place, agent=agent, run=run, status="ended", error=error)
+        if run:
+            call = {"run": run, "batch": sent, "step_index": 9, "start": {}, "is_held": False, "request_bytes": 0}
+            VendorCall.objects.create(**own, **vendor, **call, cost_usd="0.00009")
+    return batch
+
+
 def alerts_of(world: Seeded) -> list[Model]:
     organization = world.organization
     channel = AlertChannel.objects.create(
@@ -178,6 +196,7 @@ def details(world: Seeded) -> list[str]:
         *exports_of(world),
         *books_of(world),
         *alerts_of(world),
+        batch_of(world),
     ]
     pages = [change(row) for row in rows]
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]

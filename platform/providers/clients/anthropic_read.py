@@ -106,10 +106,10 @@ class MessagesReader:
         if kind == "text" and raw.get("text"):
             block.pieces.append(raw["text"])
             return [TextDelta(raw["text"])]
-        if kind == "thinking" and raw.get("thinking"):
-            block.pieces.append(raw["thinking"])
+        if kind == "thinking" and (raw.get("thinking") or raw.get("signature")):
+            block.pieces.append(raw.get("thinking") or "")
             block.signature = raw.get("signature") or ""
-            return [ReasoningDelta(raw["thinking"], block.signature or None)]
+            return [ReasoningDelta(block.text, block.signature or None)]
         return []
 
     def _delta(self, block: _Block | None, delta: dict[str, Any]) -> list[ModelEvent]:

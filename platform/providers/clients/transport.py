@@ -131,10 +131,23 @@ class Transport:
             self._sent(self._sdk.post, path, timeout_s, content=body, stream=True, options=options), self, timeout_s
         )
 
-    def post(self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None) -> Any:
-        """POST `body` and parse the whole answer."""
+    def post(
+        self, path: str, body: bytes, timeout_s: float, headers: Mapping[str, str] | None = None, *, once: bool = False
+    ) -> Any:
+        """POST `body` and parse the whole answer. `once`: never sent a second time, whatever happens to the first."""
         options = self._options(timeout_s, headers)
-        return self._parsed(self._sent(self._sdk.post, path, timeout_s, content=body, options=options))
+        send = self._sent_once if once else self._sent
+        return self._parsed(send(self._sdk.post, path, timeout_s, content=body, options=options))
+
+    def upload(self, path: str, fields: Mapping[str, str], file: tuple[str, bytes], timeout_s: float) -> Any:
+        """POST a form with one file, (name, contents); parse the whole answer."""
+        options = self._options(timeout_s, {"Content-Type": "multipart/form-data"})
+        form = {"body": dict(fields), "files": [("file", file)], "options": options}
+        return self._parsed(self._sent(self._sdk.post, path, timeout_s, **form))
+
+    def content(self, path: str, timeout_s: float) -> bytes:
+        """GET a file as it is."""
+        return self._sent(self._sdk.get, path, timeout_s, options=self._options(timeout_s, None)).content
 
     def get(
         self,
@@ -164,6 +177,11 @@ class Transport:
                 raise self._mapped(error, timeout_s) from None
         except Exception as error:
             raise self._mapped(error, timeout_s) from None
+        return self._sent_once(method, path, timeout_s, **how)
+
+    def _sent_once(
+        self, method: Callable[..., httpx2.Response], path: str, timeout_s: float, **how: Any
+    ) -> httpx2.Response:
         try:
             return self._kept(method(path, cast_to=httpx2.Response, **how))
         except Exception as error:
