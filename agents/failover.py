@@ -22,6 +22,10 @@ def check(organization_id: str, settings: Mapping[str, Any] | None, project_id: 
             raise BadInput(f"fallback_models: {handle} is an embedding model, it cannot stand by for a language model.")
 
 
+def note_turning(failed: ResolvedModel, error: ProviderError, other: ResolvedModel) -> None:
+    log.warning("%s failed (%s): asking %s instead", failed.info.handle, error.error_type, other.info.handle)
+
+
 class StandBy:
     """The models that are left to ask, of one wanted answer."""
 
@@ -53,7 +57,7 @@ class StandBy:
             handle = self._left.pop(0)
             other = self._resolved(handle)
             if other is not None and other.info.handle != failed.info.handle:
-                log.warning("%s failed (%s): asking %s instead", failed.info.handle, error.error_type, handle)
+                note_turning(failed, error, other)
                 return other
         last, self._passed_over = self._passed_over, None
         return last if isinstance(error, REASONS) else None

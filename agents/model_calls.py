@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 import uuid
@@ -17,7 +16,7 @@ import orjson
 from django.conf import settings
 
 from agents import circuits, ledger, spending
-from agents.failover import StandBy
+from agents.failover import StandBy, note_turning
 from agents.ledger import LISTED_TERMS, UNBILLED, price_call
 from agents.spending import CostOf, Held
 from core.db import release_connection
@@ -34,7 +33,6 @@ from telemetry.recorder import recorder
 from telemetry.spool import OpenCall
 from telemetry.trace import NOT_BILLED, UNPRICED, CallEnd, CallStart
 
-log = logging.getLogger(__name__)
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 20.0
 BYTES_PER_TOKEN = 4
@@ -64,7 +62,10 @@ class CallContext:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a call cost in the end: of the last attempt, which is the one that answered or gave up."""
+    """What a call cost in the end: of the last attempt, which is the one that answered or gave up.
+
+    `earlier_…`: of the attempts before it. Most cost nothing; one whose answer broke off before it was shown does.
+    """
 
     call_id: str = ""
     usage: Usage = field(default_factory=Usage)
@@ -78,6 +79,22 @@ class Outcome:
     reported_total: int | None = None
     logprobs: list[dict[str, Any]] | None = None
     token_ids: list[int] | None = None
+    earlier_usage: Usage = field(default_factory=Usage)
+    earlier_cost_usd: Decimal | None = None
+
+    @property
+    def all_usage(self) -> Usage:
+        return self.earlier_usage + self.usage
+
+    @property
+    def all_cost_usd(self) -> Decimal | None:
+        """None where nothing is known of any."""
+        costs = [cost for cost in (self.earlier_cost_usd, self.cost_usd) if cost is not None]
+        return sum(costs, Decimal(0)) if costs else None
+
+    def after(self, call_id: str) -> Outcome:
+        """That of the next attempt."""
+        return Outcome(call_id=call_id, earlier_usage=self.all_usage, earlier_cost_usd=self.all_cost_usd)
 
     def charge(self, price: pricing.Price) -> None:
         self.price, self.cost_usd, self.price_source = price, price.cost_usd, price.source
@@ -155,7 +172,7 @@ class ModelCall:
         self._held = spending.hold(start, self.request.max_output_tokens, cost_of)
         release_connection()
         trace: OpenCall | None = recorder().begin(start)
-        self.outcome = Outcome(call_id=start.id)  # not before: a step names no call that has no trace
+        self.outcome = self.outcome.after(start.id)  # not before: a step names no call that has no trace
         clock = time.perf_counter()
         seen = 0
         try:
@@ -208,7 +225,7 @@ class ModelCall:
             return
         outcome = self.outcome
         outcome.model_ms = _ms_since(clock)
-        if error is not None and not seen:  # refused before it began to answer: vendors do not bill that
+        if error is not None and not seen and error.usage is None:  # it never began to answer: vendors do not bill that
             outcome.charge(UNBILLED)
         else:  # it was working on it and will be paid for it, so it is counted, and marked as a guess
             outcome.usage = (error and error.usage) or Usage(input=self._estimated, output=seen, estimated=True)
@@ -256,7 +273,7 @@ def next_key(target: ResolvedModel, error: ProviderError) -> ResolvedModel | Non
     if other.is_previous_key and other.provider_id:
         note_stand_in(other.provider_id, error)
     else:
-        log.warning("%s failed (%s): asking %s instead", target.info.handle, error.error_type, other.info.handle)
+        note_turning(target, error, other)
     return other
 
 

@@ -60,7 +60,7 @@ def status_of(stop_reason: str) -> RunStatus:
 
 def commit_step(work: Work, answer: Answer, outcome: Outcome, planned: Sequence[Planned]) -> Committed:
     """Raises LeaseLost; then nothing was written."""
-    done = Committed(usage=Usage(**work.run.usage) + outcome.usage)
+    done = Committed(usage=Usage(**work.run.usage) + outcome.all_usage)
     with fenced(work.run):
         if planned:
             check_fence(work.run)
@@ -184,8 +184,8 @@ def ending(done: Committed, tools_ms: int | None) -> dict[str, Any]:
 def spent(run: Run, outcome: Outcome, usage: Usage) -> dict[str, Any]:
     """Columns of the run that a model call changes; `usage`: the run's, with it."""
     changes: dict[str, Any] = {"usage": asdict(usage)}
-    if outcome.cost_usd is not None:
-        changes["cost_usd"] = (run.cost_usd or 0) + outcome.cost_usd
+    if outcome.all_cost_usd is not None:
+        changes["cost_usd"] = (run.cost_usd or 0) + outcome.all_cost_usd
     if run.ttft_ms is None and outcome.first_event_at is not None:
         changes["ttft_ms"] = to_ms(run.created_at, outcome.first_event_at)
     return changes

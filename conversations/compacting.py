@@ -182,8 +182,8 @@ def _ask(room: Room, cut: Cut, target: ResolvedModel) -> Made:
     try:
         answers = [event.message.text for event in call.events() if isinstance(event, Finished)]
     finally:
-        if call.outcome.cost_usd is not None:
-            room.cost_usd = (room.cost_usd or 0) + call.outcome.cost_usd
+        if (cost := call.outcome.all_cost_usd) is not None:
+            room.cost_usd = (room.cost_usd or 0) + cost
     if not answers[0].strip():
         raise BadInput("The model answered the request for a summary with nothing.")
     return Made(cut, compaction.finish_summary(room.settings, answers[0]))

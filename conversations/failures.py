@@ -78,7 +78,7 @@ def fail_run(run: Run, writer: RunWriter, failure: Exception) -> None:
     error = failure.error if isinstance(failure, StepFailed) else failure
     outcome = failure.outcome if isinstance(failure, StepFailed) else Outcome()
     described, reason = describe(error), stop_reason_of(error)
-    usage = Usage(**run.usage) + outcome.usage
+    usage = Usage(**run.usage) + outcome.all_usage
     histories.forget(run.conversation_id)
     changes: dict[str, Any] = {
         "status": RunStatus.FAILED,
@@ -89,8 +89,8 @@ def fail_run(run: Run, writer: RunWriter, failure: Exception) -> None:
         "worker": "",
         "current_step_id": "",
     }
-    if outcome.cost_usd is not None:
-        changes["cost_usd"] = (run.cost_usd or 0) + outcome.cost_usd
+    if outcome.all_cost_usd is not None:
+        changes["cost_usd"] = (run.cost_usd or 0) + outcome.all_cost_usd
     try:
         with transaction.atomic():
             if isinstance(failure, StepFailed):

@@ -85,7 +85,7 @@ def left_behind(run: Run) -> list[ToolExecution]:
 def open_step(work: Work, answer: Answer, outcome: Outcome, planned: list[Planned]) -> Opened:
     """The first commit. Raises LeaseLost; then nothing was written."""
     run = work.run
-    done = Committed(rows=said_rows(work, answer), usage=Usage(**run.usage) + outcome.usage)
+    done = Committed(rows=said_rows(work, answer), usage=Usage(**run.usage) + outcome.all_usage)
     changes = spent(run, outcome, done.usage)
     with fenced(run):
         write_run(run, changes)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 
 from agents import circuits
 from agents.failover import StandBy
 from agents.model_calls import ModelCall
+from budgets.models import Budget, BudgetWindow, Hold
 from conversations.models import RunStatus
+from providers import entries
 from providers.clients import base
 from providers.entries import Asker, base_entries
 from providers.errors import (
@@ -26,9 +30,11 @@ from providers.errors import (
     Timeout,
 )
 from providers.events import TextDelta
+from providers.models import PriceOverride, Provider
 from providers.rules import StandIn
 from providers.types import Message, ModelRequest, TextPart
 from tests.agents.test_model_calls import CREDENTIAL, Asking, Double, fails, says
+from tests.providers.fake_server import FakeServer, Reply
 from tests.support.api import Api, Tenant
 from tests.support.factories import HANDLE
 from tests.support.turns import thinker, traces, turn
@@ -44,6 +50,14 @@ def _closed() -> Iterator[None]:
     circuits.forget_all()
     yield
     circuits.forget_all()
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    server = FakeServer()
+    yield server
+    server.close()
+    base.close_all()
 
 
 @pytest.fixture
@@ -172,6 +186,57 @@ def test_a_turn_is_answered_by_the_models_that_stand_by(tenant: Tenant, settings
     found = [(row["attempt"], row["provider_name"], row["is_error"]) for row in traces(run)]
     assert found == [(1, "down", 1), (2, "down", 1), (3, "scripted", 0)]
     assert run.steps.get().model_handle == HANDLE
+
+
+def held_back(words: str) -> bytes:
+    """A stream of Chat Completions that begins what may be a call, so that nothing of it is shown, and then fails."""
+    begun = {"id": "c-1", "model": "big", "choices": [{"index": 0, "delta": {"role": "assistant", "content": words}}]}
+    full = {"error": {"message": "Full.", "type": "overloaded_error"}}
+    return b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in (begun, full))
+
+
+def test_each_attempt_has_its_own_cost_key_and_error_and_the_run_and_the_budgets_have_all(
+    tenant: Tenant, settings: Any, parts: object, fake_server: FakeServer
+) -> None:
+    settings.MODEL_MAX_ATTEMPTS = 1
+    words = '{"name": "memory_insert", "arguments": {"label": '
+    fake_server.decide = lambda path, body: (
+        Reply(stream=held_back(words)) if "chat" in path else Reply({"data": [{"id": "big"}]})
+    )
+    organization = tenant.organization
+    own = Provider.objects.create(
+        organization=organization,
+        name="own",
+        provider_type="openai_compatible",
+        api_key="sk-own-1",
+        base_url=fake_server.url,
+    )
+    for model, price in (("big", 1000), ("demo", 10)):
+        PriceOverride.objects.create(
+            organization=organization, model=model, input=Decimal(price), output=Decimal(price)
+        )
+    budget = Budget.objects.create(organization_id=organization.pk, name="all", amount=Decimal(1_000_000))
+    entries.forget(str(organization.pk))
+    conversation = thinker(tenant, model="own/big", model_settings={"fallback_models": [HANDLE]})
+    run = turn(tenant, conversation, "[[usage 900 50 then say still here]]")
+    entries.forget(str(organization.pk))
+    assert run.status == RunStatus.COMPLETED
+    first, last = traces(run)
+    told = ["attempt", "model", "provider_key_id", "error_type", "error_message", "usage_estimated", "price_source"]
+    assert [first[name] for name in told] == [1, "big", str(own.pk), "llm_error", "Full.", 1, "override"]
+    assert [last[name] for name in told] == [2, "demo", "", "", "", 0, "override"]
+    assert first["completion_tokens"] == -(-len(words) // 4)
+    assert (last["prompt_tokens"], last["completion_tokens"]) == (900, 50)
+    costs = [Decimal(row["cost_usd"]) for row in (first, last)]
+    assert costs[0] == Decimal(first["total_tokens"]) * 1000 / 1_000_000
+    assert costs[1] == Decimal("0.0095")
+    step = run.steps.get()
+    assert (step.cost_usd, step.trace_call_id, step.usage["output"]) == (costs[1], last["id"], 50)
+    assert run.cost_usd == sum(costs)
+    assert (run.usage["output"], run.usage["estimated"]) == (50 + first["completion_tokens"], True)
+    window = BudgetWindow.objects.get(budget=budget)
+    assert (window.spent, window.reserved) == (sum(costs), 0)
+    assert not Hold.objects.exists()
 
 
 def test_the_list_is_kept_shown_and_checked_when_it_is_set(api: Api) -> None:

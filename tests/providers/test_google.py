@@ -136,6 +136,39 @@ def test_a_blocked_prompt_is_refused_and_a_malformed_call_is_no_answer(fake_serv
         run(at(fake_server.url))
 
 
+@pytest.mark.parametrize("reason", ["SAFETY", "PROHIBITED_CONTENT", "SPII", "IMAGE_PROHIBITED_CONTENT", "MODEL_ARMOR"])
+def test_what_googles_filter_stopped_says_so_and_keeps_its_ratings(fake_server: FakeServer, reason: str) -> None:
+    cut = said({"text": "How to"}, finish=reason)
+    ratings = [{"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}]
+    cut["candidates"][0]["safetyRatings"] = ratings
+    fake_server.stream(sse(cut))
+    finished = run(at(fake_server.url))
+    assert (finished.finish_reason, finished.message.text) == ("content_filter", "How to")
+    assert finished.response["candidates"][0]["safetyRatings"] == ratings
+
+
+def test_signatures_that_another_door_made_are_left_out_once_they_are_refused(fake_server: FakeServer) -> None:
+    """As after a change between the Gemini API and Vertex, of the project, or of the model."""
+    calls = (ToolCall("c1", "search", "{}", "c2lnLTE="), ToolCall("c2", "search", "{}"))
+    asked = replace(
+        ASKED,
+        model="gemini-3-pro-preview",
+        messages=(
+            *ASKED.messages,
+            Message("assistant", (TextPart("Let me see.", signature="c2lnLTA="),), calls),
+            Message("tool", tool_returns=(ToolReturn("c1", "search", "a"), ToolReturn("c2", "search", "b"))),
+        ),
+    )
+    refusal = {"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}
+    fake_server.answer(refusal, 400)
+    fake_server.stream(GOOD)
+    client = client_for(at(fake_server.url))
+    assert run(at(fake_server.url), asked).message.text == "Hi"
+    signatures = [[part.get("thoughtSignature") for part in sent["contents"][1]["parts"]] for sent in fake_server.sent]
+    assert signatures == [["c2lnLTA=", "c2lnLTE=", None], [None, google_wire.UNSIGNED, None]]
+    assert json.loads(client.request_body(asked)) == fake_server.sent[1]  # what the trace keeps
+
+
 def test_models_come_in_pages_with_their_windows_and_without_what_cannot_be_asked(fake_server: FakeServer) -> None:
     def row(name: str, *methods: str, **more: int) -> dict[str, Any]:
         return {"name": f"models/{name}", "displayName": name.upper(), "supportedGenerationMethods": methods, **more}

@@ -44,6 +44,8 @@ class _Block:
 class MessagesReader:
     """One answer."""
 
+    unshown = 0
+
     def __init__(self, sent_bytes: int) -> None:
         self._sent_bytes = sent_bytes
         self._head: dict[str, Any] = {}

@@ -46,6 +46,8 @@ class _Block:
 class ConverseReader:
     """One answer."""
 
+    unshown = 0
+
     def __init__(self, sent_bytes: int) -> None:
         self._sent_bytes = sent_bytes
         self._blocks: dict[int, _Block] = {}

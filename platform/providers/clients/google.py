@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,14 +19,17 @@ from providers.clients import google_wire
 from providers.clients.base import Credential
 from providers.clients.google_read import GeminiReader
 from providers.clients.reading import said
-from providers.clients.transport import LastBody, Transport, http_client, tls
-from providers.errors import AuthenticationFailed
+from providers.clients.transport import Answer, LastBody, Transport, http_client, tls
+from providers.errors import AuthenticationFailed, BadRequest
 from providers.events import ModelEvent
 from providers.types import ModelRequest
 
 LIST_TIMEOUT_S = 15.0
 MOST_PAGES = 10
 VERSION = "v1beta"
+_REFUSED_SIGNATURE = re.compile(
+    r"(invalid|corrupted) thought[ _]?signature|thought[ _]?signature is not valid", re.IGNORECASE
+)
 
 
 class Unreachable(Exception):
@@ -121,27 +126,48 @@ class Pipe(HttpPipe):
         super().close()
 
 
-class GoogleGemini:
-    """One credential."""
+class Gemini(ABC):
+    """One credential at one of the doors to Gemini."""
 
     dialect = google_wire.DIALECT
 
-    def __init__(self, credential: Credential) -> None:
+    def __init__(self, credential: Credential, transport: Transport) -> None:
         self._credential = credential
-        self.transport = Transport(Pipe(credential), Errors(), credential.api_key)
+        self.transport = transport
         self._last = LastBody()
+
+    @abstractmethod
+    def _opened(self, request: ModelRequest, body: bytes) -> Answer:
+        """The answer that a request is given; its status is known."""
 
     def request_body(self, request: ModelRequest) -> bytes:
         return self._last.of(request, google_wire.body)
 
     def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        """Signatures that are refused (another project's, or of Vertex) are left out, and it is asked once more."""
         body = self.request_body(request)
-        path = f"/models/{quote(request.model, safe='')}:streamGenerateContent?alt=sse"
-        answer = self.transport.stream(path, body, request.timeout_s)
+        try:
+            answer = self._opened(request, body)
+        except BadRequest as error:
+            if not _REFUSED_SIGNATURE.search(error.message):
+                raise
+            body = self._last.keep(request, google_wire.body(request, signed=False))
+            answer = self._opened(request, body)
         yield from said(GeminiReader(len(body)), answer, self._credential.api_key)
 
     def close(self) -> None:
         self.transport.close()
+
+
+class GoogleGemini(Gemini):
+    """At the Gemini API, by a key."""
+
+    def __init__(self, credential: Credential) -> None:
+        super().__init__(credential, Transport(Pipe(credential), Errors(), credential.api_key))
+
+    def _opened(self, request: ModelRequest, body: bytes) -> Answer:
+        path = f"/models/{quote(request.model, safe='')}:streamGenerateContent?alt=sse"
+        return self.transport.stream(path, body, request.timeout_s)
 
     def list_models(self) -> list[ModelInfo]:
         found: list[ModelInfo] = []

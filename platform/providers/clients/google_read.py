@@ -24,12 +24,18 @@ _FINISH: dict[str, FinishReason] = {
     "PROHIBITED_CONTENT": "content_filter",
     "SPII": "content_filter",
     "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
 }
+_TAIL = ("finishReason", "finishMessage", "safetyRatings", "citationMetadata")
 _HEAD = ("modelVersion", "responseId", "promptFeedback", "modelStatus")
 
 
 class GeminiReader:
     """One answer."""
+
+    unshown = 0
 
     def __init__(self, sent_bytes: int) -> None:
         self._sent_bytes = sent_bytes
@@ -68,7 +74,7 @@ class GeminiReader:
         for part in (candidate.get("content") or {}).get("parts") or ():
             events += self._part(part)
         if candidate.get("finishReason"):
-            self._end = {name: candidate[name] for name in ("finishReason", "finishMessage") if name in candidate}
+            self._end = {name: candidate[name] for name in _TAIL if name in candidate}
             self.done = True
         return events
 

@@ -62,16 +62,16 @@ def _user(message: Message) -> list[Part]:
     return parts
 
 
-def _model(message: Message, unsigned: str) -> list[Part]:
+def _model(message: Message, unsigned: str, *, signed: bool) -> list[Part]:
     """`unsigned` stands for the signature that the first of several calls should have, and has not."""
     parts: list[Part] = [
-        _signed({"text": part.text}, part.signature)
+        _signed({"text": part.text}, part.signature if signed else None)
         for part in message.content
         if isinstance(part, TextPart) and part.text
     ]
     for number, call in enumerate(message.tool_calls):
         arguments = orjson.Fragment(valid_json(call.arguments))
-        signature = call.signature or (unsigned if number == 0 else None)
+        signature = (call.signature if signed else None) or (unsigned if number == 0 else None)
         parts.append(_signed({"functionCall": {"id": call.id, "name": call.name, "args": arguments}}, signature))
     return parts
 
@@ -84,13 +84,13 @@ def _returns(message: Message) -> list[Part]:
     return parts
 
 
-def _fragment(message: Message, unsigned: str) -> bytes:
+def _fragment(message: Message, unsigned: str, *, signed: bool) -> bytes:
     """The parts of a message, joined by commas; serialised once in its life."""
-    key = f"{DIALECT}+" if unsigned else DIALECT
+    key = f"{DIALECT}{'+' if unsigned else ''}{'' if signed else '-'}"
     made = message.wire.get(key)
     if made is None:
         if message.role == "assistant":
-            parts = _model(message, unsigned)
+            parts = _model(message, unsigned, signed=signed)
         else:
             parts = _returns(message) if message.role == "tool" else _user(message)
         made = message.wire[key] = b",".join(orjson.dumps(part) for part in parts)
@@ -98,10 +98,10 @@ def _fragment(message: Message, unsigned: str) -> bytes:
     return found
 
 
-def contents(messages: Iterable[Message], model: str) -> list[Part]:
+def contents(messages: Iterable[Message], model: str, *, signed: bool = True) -> list[Part]:
     """All messages but the system prompt. Those of one side in a row are one: returns must stand together."""
     unsigned = UNSIGNED if generation(model) >= (3, 0) else ""
-    wires = [(_side(message), _fragment(message, unsigned)) for message in messages]
+    wires = [(_side(message), _fragment(message, unsigned, signed=signed)) for message in messages]
     made: list[Part] = []
     for side, group in groupby([pair for pair in wires if pair[1]], key=lambda pair: pair[0]):
         parts = orjson.Fragment(b"[" + b",".join(wire for _, wire in group) + b"]")
@@ -115,9 +115,10 @@ def _side(message: Message) -> str:
     return message.role if message.role in ("assistant", "tool") else "user"
 
 
-def body(request: ModelRequest) -> bytes:
+def body(request: ModelRequest, *, signed: bool = True) -> bytes:
+    """`signed` False: without the signatures of what was said before, which another door to the model may have made."""
     system, rest = split_system(request.messages)
-    wire: dict[str, Any] = {"contents": contents(rest, request.model)}
+    wire: dict[str, Any] = {"contents": contents(rest, request.model, signed=signed)}
     if system:
         wire["systemInstruction"] = {"parts": [{"text": text} for text in system]}
     if request.tools:

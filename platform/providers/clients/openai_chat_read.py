@@ -81,6 +81,7 @@ class ChatReader:
         self._logprobs: list[dict[str, Any]] = []
         self._token_ids: list[int] = []
         self._refused = self._salvaged = False
+        self._received = 0
         self.done = False
 
     def feed(self, data: bytes, secret: str = "") -> list[ModelEvent]:
@@ -118,6 +119,7 @@ class ChatReader:
             return
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if thought and isinstance(thought, str):
+            self._received += len(thought.encode())
             self._think(thought, events)
         text = delta.get("content")
         if text:
@@ -134,6 +136,7 @@ class ChatReader:
         events.append(ReasoningDelta(thought))
 
     def _say(self, text: str, events: list[ModelEvent]) -> None:
+        self._received += len(text.encode())
         if self._gate is None:
             self._text.append(text)
             events.append(TextDelta(text))
@@ -234,9 +237,13 @@ class ChatReader:
             counted = usage_extract.from_chat(self._usage, unlisted_reasoning=self._unlisted)
             if self._reason or self.done:
                 return counted
-        calls = sum(len(call.name) + sum(map(len, call.arguments)) for call in self._calls)
-        said = sum(len(text.encode()) for text in (*self._text, *self._reasoning))
-        return usage_extract.broken_off(counted, self._sent_bytes, said + calls)
+        calls = [] if self._salvaged else self._calls  # found in the text, they are counted with it
+        said = self._received + sum(len(call.name) + sum(map(len, call.arguments)) for call in calls)
+        return usage_extract.broken_off(counted, self._sent_bytes, said)
+
+    @property
+    def unshown(self) -> int:
+        return self._received - sum(len(text.encode()) for text in (*self._text, *self._reasoning))
 
     def response(self, message: Message, reason: str | None) -> dict[str, Any]:
         """The answer as it would have come without streaming."""

@@ -35,6 +35,8 @@ class _Item:
 class ResponsesReader:
     """One answer."""
 
+    unshown = 0
+
     def __init__(self, sent_bytes: int) -> None:
         self._sent_bytes = sent_bytes
         self._items: dict[int, _Item] = {}

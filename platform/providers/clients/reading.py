@@ -17,9 +17,12 @@ Split = Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 class Reader(Protocol):
-    """One answer. `done` once the vendor said that it is over."""
+    """One answer. `done` once the vendor said that it is over; `unshown`: bytes of it that came and are held back."""
 
     done: bool
+
+    @property
+    def unshown(self) -> int: ...
 
     def feed(self, data: bytes, secret: str) -> list[ModelEvent]:
         """The events of one piece of the stream. An error in it is raised."""
@@ -47,7 +50,7 @@ def said(reader: Reader, answer: Answer, secret: str, split: Split = payloads) -
     try:
         yield from _events(reader, answer, secret, split)
     except ProviderError as error:
-        raise _interrupted(error, reader) if answer.started else _unstarted(error) from None
+        raise _interrupted(error, reader) if answer.started else _unstarted(error, reader) from None
     finally:
         answer.close()
 
@@ -76,6 +79,9 @@ def _interrupted(error: ProviderError, reader: Reader) -> ProviderError:
     return error
 
 
-def _unstarted(error: ProviderError) -> ProviderError:
-    """The failure of an answer of which nothing was shown: it may be asked for again."""
-    return ConnectionFailed(error.message) if isinstance(error, StreamInterrupted) else error
+def _unstarted(error: ProviderError, reader: Reader) -> ProviderError:
+    """The failure of an answer of which nothing was shown: it may be asked for again. What was held back has a cost."""
+    failed = ConnectionFailed(error.message) if isinstance(error, StreamInterrupted) else error
+    if reader.unshown:
+        failed.usage, failed.partial = reader.so_far()
+    return failed

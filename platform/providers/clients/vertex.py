@@ -11,15 +11,14 @@ import anthropic
 import orjson
 
 from providers.catalog import ModelInfo, describe, is_chat_model
-from providers.clients import anthropic_wire, google_wire
+from providers.clients import anthropic_wire
 from providers.clients.anthropic import INTERLEAVED, LIST_TIMEOUT_S, sdk_for, thinks_between
 from providers.clients.anthropic_read import MessagesReader
 from providers.clients.base import Batch, Credential
-from providers.clients.google import Errors, HttpPipe
+from providers.clients.google import Errors, Gemini, HttpPipe
 from providers.clients.google_cloud import Project
-from providers.clients.google_read import GeminiReader
 from providers.clients.reading import said
-from providers.clients.transport import LastBody, Transport, http_client
+from providers.clients.transport import Answer, LastBody, Transport, http_client
 from providers.errors import AuthenticationFailed, BadRequest
 from providers.events import Finished, ModelEvent
 from providers.types import ModelRequest
@@ -79,29 +78,21 @@ class AnthropicAtVertex:
         self._project.close()
 
 
-class GeminiAtVertex:
-    """One credential. Its list has Anthropic's models too, where the project may see them."""
-
-    dialect = google_wire.DIALECT
+class GeminiAtVertex(Gemini):
+    """At Vertex AI. Its list has Anthropic's models too, where the project may see them."""
 
     def __init__(self, credential: Credential) -> None:
-        self._credential = credential
         self._project = Project(credential)
-        http = http_client(public_only=credential.public_only)
-        pipe = HttpPipe(http, "", dict(credential.headers))
-        self.transport = Transport(pipe, Errors(), credential.api_key)
-        self._last = LastBody()
+        pipe = HttpPipe(http_client(public_only=credential.public_only), "", dict(credential.headers))
+        super().__init__(credential, Transport(pipe, Errors(), credential.api_key))
 
-    def request_body(self, request: ModelRequest) -> bytes:
-        return self._last.of(request, google_wire.body)
-
-    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
-        content = self.request_body(request)
+    def _opened(self, request: ModelRequest, body: bytes) -> Answer:
         model = quote(request.model, safe="@")
         url = f"{self._project.publishers}/google/models/{model}:streamGenerateContent?alt=sse"
-        answer = self.transport.stream(url, content, request.timeout_s, self._project.headers())
-        reader = GeminiReader(len(content))
-        yield from _placed(said(reader, answer, self._credential.api_key), self._project.place)
+        return self.transport.stream(url, body, request.timeout_s, self._project.headers())
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelEvent]:
+        yield from _placed(super().stream(request), self._project.place)
 
     def batch(self, model: str) -> Batch:
         return Batch(texts=1) if model.startswith("gemini") else Batch(texts=MOST_TEXTS, size=MOST_TEXT_BYTES)
