@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @shared_task(name=INSTALL, ignore_result=True)
-def install_packages(wanted: list[str], language: Language = "python") -> None:
-    """On the worker's own disk: a worker elsewhere installs them when it first needs them."""
-    log.info("%s: %s", ", ".join(wanted), sandbox().prepare(Packages(language, tuple(wanted))))
+def install_packages(wanted: list[str], language: Language = "python", where: str = "") -> None:
+    """On the worker's own disk: a worker elsewhere installs them when it first needs them. `where`: another back end
+    than the installation's."""
+    log.info("%s: %s", ", ".join(wanted), sandbox(where).prepare(Packages(language, tuple(wanted))))

@@ -170,13 +170,15 @@ def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     note(caller.organization_id, caller.actor_id, deed)
     if not made:
         _tell_agents(tool, name)
-    if columns.keys() & {"pip_requirements", "npm_requirements", "source_type"}:
-        install_soon(packages_of(tool.source_type, tool.pip_requirements, tool.npm_requirements))
+    if columns.keys() & {"pip_requirements", "npm_requirements", "source_type", "metadata"}:
+        wanted = packages_of(tool.source_type, tool.pip_requirements, tool.npm_requirements)
+        install_soon(wanted, tool.metadata)
     return tool
 
 
 def _runs(tool: Tool) -> tuple[Any, ...]:
-    return tool.source_code, tool.source_type, tool.pip_requirements, tool.npm_requirements
+    where = (tool.metadata or {}).get("sandbox")
+    return tool.source_code, tool.source_type, tool.pip_requirements, tool.npm_requirements, where
 
 
 def _tell_agents(tool: Tool, old_name: str) -> None:

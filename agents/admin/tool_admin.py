@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from agents import tool_changes
 from agents.admin.tool_forms import FIELDS, LANGUAGES, ToolForm
 from agents.models import Agent, AgentTool, Tool, ToolType
-from agents.sandbox.configured import sandbox
+from agents.sandbox.configured import chosen_by, sandbox
 from agents.tools.grants import grant
 from agents.tools.packages import packages_of
 from console.access import ADMINS, OPERATORS, is_superuser, may
@@ -162,7 +162,11 @@ class ToolAdmin(ActionAdmin, TabbedAdmin):
     @admin.display(description="packages")
     def packages(self, obj: Tool) -> str:
         wanted = packages_of(obj.source_type, obj.pip_requirements, obj.npm_requirements)
-        return f"{', '.join(wanted.names)}: {sandbox().packages(wanted)}" if wanted.names else "none"
+        return (
+            f"{', '.join(wanted.names)}: {sandbox(chosen_by(obj.metadata)).packages(wanted)}"
+            if wanted.names
+            else "none"
+        )
 
     @admin.display(ordering="created_at")
     def created(self, obj: Tool) -> SafeString | str:

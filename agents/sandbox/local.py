@@ -40,6 +40,16 @@ def nowhere(host: str, port: int) -> Sequence[str]:
 
 
 @dataclass(frozen=True)
+class Accounts:
+    """At the vendors of machines; empty where there is none."""
+
+    e2b_api_key: str = ""
+    e2b_template: str = ""
+    modal_token_id: str = ""
+    modal_token_secret: str = ""
+
+
+@dataclass(frozen=True)
 class Policy:
     """`folder`: where installed packages and empty roots are kept. `pool`: how many guests of a kind wait for a call.
     `reach`: where a tool that was granted the network may go. `node`: the program for TypeScript tools."""
@@ -50,6 +60,7 @@ class Policy:
     allow_unisolated: bool = False
     reach: Reach = nowhere
     node: str = ""
+    accounts: Accounts = field(default=Accounts(), repr=False)
 
 
 class LocalSandbox:

@@ -119,7 +119,7 @@ class Guest:
         given = said if said is not None and failure is None else {}
         return Outcome(
             value=given.get("value"),
-            memory=_memory(call, given.get("memory")),
+            memory=memory_told(call, given.get("memory")),
             failure=failure,
             stdout=_text(reader.out, limits.output_chars),
             stderr=_text(reader.err, limits.output_chars),
@@ -244,7 +244,7 @@ class _Reader:
         return said if isinstance(said, dict) else None
 
 
-def _memory(call: Call, said: Any) -> dict[str, str]:
+def memory_told(call: Call, said: Any) -> dict[str, str]:
     """Of what a tool says, that which is about blocks it was shown; anything could have been written into the pipe."""
     if call.state is None or not isinstance(said, dict):
         return {}

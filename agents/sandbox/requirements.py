@@ -57,8 +57,9 @@ class Environments:
         build, deadline = self._begun(done, wanted), time.monotonic() + seconds
         while not build.ended.wait(LOOK_S):
             if abandoned() or time.monotonic() > deadline:
-                names = ", ".join(wanted)
-                raise NotInstallable(f"{names} are still being installed ({build.said}): call it again in a moment")
+                raise NotInstallable(
+                    f"{named(wanted)} are still being installed ({build.said}): call it again in a moment"
+                )
         if build.problem:
             raise NotInstallable(build.problem)
         return done
@@ -105,7 +106,7 @@ class _Build:
         try:
             self._run()
         except (NotInstallable, OSError) as error:
-            self.problem = f"{', '.join(self._wanted)} cannot be installed: {error}"
+            self.problem = f"{named(self._wanted)} cannot be installed: {error}"
         finally:
             if self.problem:
                 self._say(self.problem)
@@ -125,6 +126,10 @@ class _Build:
                 shutil.rmtree(draft, ignore_errors=True)
                 self._installer.install(draft, self._wanted, self._say)
                 draft.rename(self._done)
+
+
+def named(wanted: Sequence[str]) -> str:
+    return ", ".join(wanted) or "the server's own parts"
 
 
 def followed(command: Sequence[str], read: Say, folder: Path | None = None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from agents import memory, states
 from agents.models import Agent, ToolType
 from agents.sandbox.base import Call
-from agents.sandbox.configured import sandbox
+from agents.sandbox.configured import chosen_by, sandbox
 from agents.sources.typescript import argument_order
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
@@ -38,7 +38,7 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
         wall_s=tool["timeout_s"],
     )
     release_connection()
-    outcome = sandbox().run(call, context.abandoned)
+    outcome = sandbox(chosen_by(tool["metadata"])).run(call, context.abandoned)
     stdout, stderr = printed(outcome)
     return ExternalReturn(
         content=told(outcome),

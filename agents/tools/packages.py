@@ -12,6 +12,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from agents.sandbox.base import Packages
+from agents.sandbox.configured import chosen_by
 from agents.sandbox.npm import Npm
 from agents.sandbox.pip import Pip
 from agents.sandbox.requirements import NotInstallable
@@ -40,17 +41,17 @@ def check_names(pip: Stored, npm: Stored) -> None:
             raise Invalid(f"{field}: {problem}.") from None
 
 
-def install_soon(packages: Packages) -> None:
+def install_soon(packages: Packages, metadata: Mapping[str, Any] | None) -> None:
     """By a task, after the transaction: for whoever makes or changes a tool. What is there already costs nothing."""
     if packages.names:
-        transaction.on_commit(partial(_ask, packages))
+        transaction.on_commit(partial(_ask, packages, chosen_by(metadata)))
 
 
 def _names(stored: Stored, sign: str) -> tuple[str, ...]:
     return tuple(f"{one['name']}{sign}{one['version']}" if one.get("version") else one["name"] for one in stored or ())
 
 
-def _ask(packages: Packages) -> None:
-    arguments = (list(packages.names), packages.language)
+def _ask(packages: Packages, where: str) -> None:
+    arguments = (list(packages.names), packages.language, where)
     with suppress(OperationalError):  # the broker is away: the first call installs them
         current_app.send_task(INSTALL, arguments, ignore_result=True, retry=False, expires=600)

@@ -14,6 +14,9 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from agents.sandbox.configured import made, others
+from agents.sandbox.remote import RemoteSandbox
+
 SECRET_KEY_LENGTH = 32
 ENCRYPTION_SECRET_LENGTH = 16
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -119,3 +122,15 @@ def check_defaults(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         for name, handle in handles.items()
         if handle and not all(handle.partition("/"))
     ]
+
+
+@register
+def check_sandbox(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """No vendor is asked: `manage.py doctor` does that."""
+    try:
+        backends = [made(name) for name in ("", *others())]
+    except ImportError:
+        hint = "It reads local, e2b, modal, or the dotted path of a class."
+        return [Error("SANDBOX_BACKEND names no back end.", hint=hint, id="config.E007")]
+    problems = [backend.problem() for backend in backends if isinstance(backend, RemoteSandbox)]
+    return [Error(f"Tools cannot run: {what}.", hint=mend, id="config.E008") for what, mend in problems if what]

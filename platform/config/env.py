@@ -112,12 +112,17 @@ class Env(BaseSettings):
     otlp_headers: SecretStr = Field(default=SecretStr(""), description="Comma list of name=value, percent-encoded.")
     otlp_content: bool = False
 
-    sandbox_backend: str = "agents.sandbox.local.LocalSandbox"
+    sandbox_backend: str = Field(default="local", description="local, e2b, modal, or a class by its path.")
     sandbox_allow_unisolated: bool = Field(default=False, description="Run tools where nothing can wall them in.")
     sandbox_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     sandbox_memory_mb: int = Field(default=512, ge=64)
     sandbox_node: str = Field(default="", description="Node 22.13 or newer, for TypeScript tools; empty: looked for.")
     sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
+
+    e2b_api_key: SecretStr = SecretStr("")
+    e2b_template: str = Field(default="base", description="Of the machines of E2B; it has Python 3.10 or newer.")
+    modal_token_id: SecretStr = SecretStr("")
+    modal_token_secret: SecretStr = SecretStr("")
 
     exa_api_key: SecretStr = SecretStr("")
     exa_base_url: str = "https://api.exa.ai"

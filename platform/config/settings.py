@@ -154,6 +154,10 @@ SANDBOX_TIMEOUT_S = ENV.sandbox_timeout_s
 SANDBOX_MEMORY_MB = ENV.sandbox_memory_mb
 SANDBOX_NODE = ENV.sandbox_node
 SANDBOX_POOL = ENV.sandbox_pool
+E2B_API_KEY = ENV.e2b_api_key.get_secret_value()
+E2B_TEMPLATE = ENV.e2b_template
+MODAL_TOKEN_ID = ENV.modal_token_id.get_secret_value()
+MODAL_TOKEN_SECRET = ENV.modal_token_secret.get_secret_value()
 SEARCH_KEYS = {
     "EXA_API_KEY": ENV.exa_api_key.get_secret_value(),
     "TAVILY_API_KEY": ENV.tavily_api_key.get_secret_value(),

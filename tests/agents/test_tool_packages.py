@@ -27,7 +27,7 @@ def test_making_a_tool_asks_for_its_packages_and_the_task_says_how_it_went(
         api.patch(f"/tools/{made['id']}", {"tags": ["a"]}).ok()
     asked = [json.loads(raw) for raw in redis.lrange("runs", 0, -1)]
     assert [message["headers"]["task"] for message in asked] == [INSTALL]
-    assert asked[0]["headers"]["argsrepr"] == "(['no-such-package-of-ours==1.0'], 'python')"
+    assert asked[0]["headers"]["argsrepr"] == "(['no-such-package-of-ours==1.0'], 'python', '')"
     caplog.set_level("INFO")
     tasks.install_packages(["--index-url=http://elsewhere"])
     assert "write a pip requirement as name" in caplog.text

@@ -44,6 +44,9 @@ def test_a_sound_installation_has_nothing_to_mend(settings: Any) -> None:
         ({"DEBUG": True, "HOST": "0.0.0.0"}, "DEBUG", "ALLOWED_HOSTS="),
         ({"DEFAULT_MODEL": "gpt-5.2"}, "DEFAULT_MODEL", "provider/model"),
         ({"DEFAULT_EMBEDDING": "openai/"}, "DEFAULT_EMBEDDING", "provider/model"),
+        ({"SANDBOX_BACKEND": "docker"}, "SANDBOX_BACKEND", "local, e2b, modal"),
+        ({"SANDBOX_BACKEND": "e2b"}, "the package e2b is not installed", "requirements-e2b.txt"),
+        ({"MODAL_TOKEN_ID": "p4ssw0rd", "MODAL_TOKEN_SECRET": "p4ssw0rd"}, "modal", "requirements-modal.txt"),
     ],
 )
 def test_a_wrong_setting_stops_the_start_and_says_the_mend(

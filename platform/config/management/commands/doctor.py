@@ -209,13 +209,19 @@ def provider() -> Finding:
 
 
 def sandbox() -> Finding:
-    """A process is walled in, to see whether it can be."""
-    from agents.sandbox.configured import sandbox as configured
+    """A process is walled in, to see whether it can be; a vendor is asked whether it knows us."""
+    from agents.sandbox import configured
+    from agents.sandbox.local import LocalSandbox
 
-    found = configured().isolation()
+    for name in configured.others():
+        other = configured.sandbox(name).isolation()
+        if not other.isolated:
+            return bad(f"tools that ask for {name} cannot run: {other.problem}", other.mend)
+    backend = configured.sandbox()
+    found, local = backend.isolation(), isinstance(backend, LocalSandbox)
     if found.isolated:
-        return good(f"custom tools are isolated: {', '.join(found.held)}; {_typescript()}")
-    if settings.SANDBOX_ALLOW_UNISOLATED:
+        return good(f"custom tools are isolated: {', '.join(found.held)}{_typescript() if local else ''}")
+    if local and settings.SANDBOX_ALLOW_UNISOLATED:
         return bad(
             f"custom tools run UNISOLATED ({found.problem}), because SANDBOX_ALLOW_UNISOLATED is set", found.mend
         )
@@ -227,9 +233,9 @@ def _typescript() -> str:
     from agents.sandbox.process import NotStarted
 
     try:
-        return f"those in TypeScript run in {Node(settings.SANDBOX_NODE).program()}"
+        return f"; those in TypeScript run in {Node(settings.SANDBOX_NODE).program()}"
     except NotStarted as error:
-        return str(error)
+        return f"; {error}"
 
 
 def disk() -> Finding:
