@@ -1,4 +1,4 @@
-"""What a sandbox is asked and what it answers; another back end has these two methods, and is named by its path."""
+"""What a sandbox is asked and what it answers; another back end is a `Sandbox` too."""
 
 from __future__ import annotations
 
