@@ -87,11 +87,11 @@ def _given(batch: VendorBatch) -> QuerySet[VendorCall]:
 
 
 def _readable(results: Iterator[Result]) -> Iterator[Result]:
-    """A line that is no JSON ends the reading: the calls behind it count as not made."""
+    """A line that makes no sense ends the reading: the calls behind it count as not made."""
     try:
         yield from results
-    except orjson.JSONDecodeError as error:
-        log.error("The results of a vendor's batch cannot be read: %s", error)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.error("The results of a vendor's batch cannot be read: %s: %s", type(error).__name__, error)
 
 
 def _end(call: VendorCall, result: Result, credential: Credential) -> None:

@@ -348,6 +348,17 @@ def test_other_servers_and_installations_that_want_it_so_queue_ordinary_runs(
     assert (counts(api, batch_id), vendor.given, VendorCall.objects.count()) == ({"completed": 2}, [], 0)
 
 
+def test_results_that_make_no_sense_hang_no_run(
+    api: Api, tenant: Tenant, vendor: BatchVendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = asked(api, *agents(tenant, 1, ANTHROPIC))
+    monkeypatch.setattr(vendor, "_line", lambda batch, key: {"custom_id": key, "result": {"type": "succeeded"}})
+    vendor.finish()
+    tend()
+    work_on()
+    assert counts(api, batch_id) == {"completed": 1}
+
+
 def test_requests_that_wait_for_each_other_do_not_wait_a_day_each(
     api: Api, tenant: Tenant, vendor: BatchVendor
 ) -> None:
