@@ -239,6 +239,12 @@ class Tool(TimeStamped, Audited):
     network = models.BooleanField(
         default=False, db_default=False, help_text="In the sandbox it may reach public addresses, by HTTP and HTTPS."
     )
+    client = models.BooleanField(
+        "client of this server",
+        default=False,
+        db_default=False,
+        help_text="In the sandbox it may use this server's API, in its agent's name: all that the organization has.",
+    )
     timeout_s = models.PositiveIntegerField(
         null=True,
         blank=True,

@@ -37,6 +37,7 @@ _AUDITED = (
     "pip_requirements",
     "npm_requirements",
     "network",
+    "client",
 )
 
 
@@ -156,7 +157,7 @@ def _save(caller: Caller, tool: Tool, columns: Mapping[str, Any]) -> Tool:
     for column, value in columns.items():
         setattr(tool, column, value)
     if _runs(tool) != granted_for:
-        tool.network = False  # an administrator granted it to what was there then
+        tool.network = tool.client = False  # an administrator granted it to what was there then
     tool.last_updated_by_id = caller.user_id
     try:
         with transaction.atomic():

@@ -94,6 +94,7 @@ def start_run(caller: Caller, conversation: Conversation, send: Send) -> Started
 
 def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
     agent = conversation.agent
+    kept = gates.check_sender(caller, agent.pk)
     account = answers.account(caller, conversation, send.rows, send.billing)
     handle = send.options.get("override_model") or conversation.model or agent.model
     target = resolve(agent.organization_id, handle, account["project_id"] or "", account["identity_id"])
@@ -112,7 +113,7 @@ def _start(caller: Caller, conversation: Conversation, send: Send) -> Started:
         agent_id=agent.pk,
         conversation=conversation,
         input=rows,
-        options=send.options,
+        options={**send.options, **kept},
         background=send.background,
         run_type=send.run_type,
         idempotency_key=send.idempotency_key,

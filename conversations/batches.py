@@ -47,7 +47,9 @@ _LOCK = 0x62617463
 
 
 def create_batch(caller: Caller, data: CreateBatch) -> Batch:
-    """Raises NotFound, BadInput, Invalid, LimitExceeded; then nothing of it is kept."""
+    """Raises NotFound, PermissionDenied, BadInput, Invalid, LimitExceeded; then nothing of it is kept."""
+    if caller.agent_id:
+        raise PermissionDenied("A tool makes no batches: send messages to the agents, or let a program make the batch.")
     agent_ids = {request.agent_id for request in data.requests}
     known = Agent.objects.filter(organization_id=caller.organization_id, pk__in=agent_ids)
     if missing := sorted(agent_ids - set(known.values_list("pk", flat=True))):

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from django.db import connection
 from django.db.models import Q
 
+from accounts.access import Caller
 from budgets import gate, limits
 from budgets.facts import Facts, counter_of
 from budgets.limits import Standing
 from budgets.models import LimitKind, Scope, Stop
 from conversations.models import ACTIVE, Run
-from core.errors import BadInput
+from core.errors import BadInput, LimitExceeded
 from providers.resolve import ResolvedModel, resolve
 
 RETRY_PARALLEL_S = 5.0
+MAX_DEPTH = 4
 _COLUMNS = {
     Scope.ORGANIZATION: "organization_id",
     Scope.PROJECT: "project_id",
@@ -24,6 +26,18 @@ _COLUMNS = {
     Scope.API_KEY: "api_key_id",
     Scope.END_USER: "identity_id",
 }
+
+
+def check_sender(caller: Caller, agent_id: str) -> dict[str, int]:
+    """What a run keeps of a tool that sent it. A tool does not speak to the agent that waits for it, and agents do not
+    call each other without end. Raises BadInput, LimitExceeded."""
+    if not caller.agent_id:
+        return {}
+    if caller.agent_id == agent_id:
+        raise BadInput("A tool cannot send messages to the agent that it works for: return what it should know.")
+    if caller.depth >= MAX_DEPTH:
+        raise LimitExceeded(f"Tools of {MAX_DEPTH} agents called one another already: the last one sends nobody more.")
+    return {"depth": caller.depth + 1}
 
 
 def facts_of(run: Run, target: ResolvedModel) -> Facts:

@@ -54,6 +54,7 @@ def _context(caller: Caller, agent: Agent) -> ToolContext:
         timezone=agent.timezone,
         now=now(),
         idempotency_key=str(uuid.uuid4()),
+        depth=caller.depth,
         model_calls=CallContext(
             organization_id=caller.organization_id,
             call_type="embedding",

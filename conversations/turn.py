@@ -203,6 +203,7 @@ def tool_context(work: Work, step_id: str) -> ToolContext:
         timezone=work.agent.timezone,
         now=now(),
         model_calls=call_context(work, "embedding"),
+        depth=work.run.options.get("depth", 0),
     )
 
 

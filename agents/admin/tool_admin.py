@@ -18,14 +18,14 @@ from agents import tool_changes
 from agents.admin.tool_forms import FIELDS, LANGUAGES, ToolForm
 from agents.models import Agent, AgentTool, Tool, ToolType
 from agents.sandbox.configured import chosen_by, sandbox
-from agents.tools.grants import grant
+from agents.tools.grants import Grant, grant
 from agents.tools.packages import packages_of
 from console.access import ADMINS, OPERATORS, is_superuser, may
 from console.action_form import ActionAdmin, caller_of
 from console.display import badge, pretty, when
 from console.pages import Tab, TabbedAdmin
 
-GRANTED = ("network", "timeout_s")
+GRANTED = ("network", "client", "timeout_s")
 SHOWN_AGENTS = 200
 
 
@@ -98,7 +98,7 @@ class ToolAdmin(ActionAdmin, TabbedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Tool, form: Any, change: bool) -> None:
         if change:
-            grant(obj, network=obj.network, timeout_s=obj.timeout_s, actor_id=str(request.user.pk))
+            grant(obj, Grant(**{name: getattr(obj, name) for name in GRANTED}), str(request.user.pk))
 
     def delete_model(self, request: HttpRequest, obj: Tool) -> None:
         tool_changes.delete_tool(caller_of(request, str(obj.organization_id)), str(obj.pk))

@@ -45,12 +45,24 @@ class Limits:
     return_bytes: int = 4_000_000
 
 
+@dataclass(frozen=True)
+class Server:
+    """Where this server's API is reached without TLS, and the key of one call."""
+
+    host: str
+    port: int
+    key: str = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """Run `function` of `source` (its last one, where none is named). `requirements`: see `Packages`.
 
     `state`: what a parameter `agent_state` gets, an AgentState as the wire has it. `network`: it may reach public
     addresses by HTTP. `wall_s`: a limit of its own. `order`: of a TypeScript tool, its parameters in their order.
+
+    `server`: the API that it may call, as LETTA_BASE_URL tells it. `client`: a Python tool gets it as a `client` of
+    letta_client, which is among `requirements` then.
     """
 
     source: str
@@ -63,6 +75,8 @@ class Call:
     wall_s: float | None = None
     language: Language = "python"
     order: tuple[str, ...] = ()
+    server: Server | None = None
+    client: bool = False
 
     @property
     def packages(self) -> Packages:

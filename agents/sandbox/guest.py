@@ -69,10 +69,12 @@ def _enter(setup: dict[str, Any]) -> None:
     for name in WARM:
         importlib.import_module(name)
     setup["proxy"] = {}
-    if setup["network"]:  # late, as above
+    if setup["network"] or setup["server"]:  # late: it would slow down those that have neither
         loopback = importlib.import_module("agents.sandbox.loopback")
-        loopback.hand_over(setup["link_fd"])
-        setup["proxy"] = loopback.variables()
+        wanted = ((loopback.PROXY, setup["network"]), (loopback.SERVER, setup["server"]))
+        ports = [port for port, granted in wanted if granted]
+        loopback.hand_over(setup["link_fd"], ports)
+        setup["proxy"] = loopback.variables(ports)
     else:
         os.close(setup["link_fd"])
     if setup["isolated"]:
@@ -84,6 +86,19 @@ def _enter(setup: dict[str, Any]) -> None:
     confine.give_up_rights(isolated=setup["isolated"])
     if setup["site"]:
         site.addsitedir(setup["site"])  # last: a package may run code here
+    if setup["client"]:
+        with suppress(Exception):  # packages of the tool's own may be in its way: told where it is called
+            setup["made"] = _client(setup)
+
+
+def _client(setup: dict[str, Any]) -> Any:
+    """Made before there is a call, since it takes a second."""
+    proxy = setup["proxy"]
+    client = importlib.import_module("letta_client").Letta(
+        base_url=proxy["LETTA_BASE_URL"], api_key=proxy["LETTA_API_KEY"]
+    )
+    _ = client.agents  # made when it is first asked for, from a hundred modules
+    return client
 
 
 def _read_script() -> str:
@@ -129,7 +144,10 @@ def _answer(request: bytes, setup: dict[str, Any]) -> dict[str, Any]:
         os.environ.update(_environment() | setup["proxy"])
         os.environ.update(call["variables"])
         state = AgentState(call["state"]) if call["state"] else None
-        value = _call(call, state)
+        given = {"agent_state": state, "agent_id": os.environ.get("LETTA_AGENT_ID")}
+        if call["client"]:
+            given["client"] = setup.get("made") or _client(setup)
+        value = _call(call, given)
     except BaseException as error:  # whatever a tool raises, SystemExit included, is told to the model
         return {"failure": {"kind": "exception", "message": _short(error), "traceback": _traceback(error)}}
     finally:
@@ -139,25 +157,26 @@ def _answer(request: bytes, setup: dict[str, Any]) -> dict[str, Any]:
     return _encoded(value, state, setup["limits"]["return_bytes"])
 
 
-def _call(call: dict[str, Any], state: AgentState | None) -> Any:
+def _call(call: dict[str, Any], given: dict[str, Any]) -> Any:
     source = call["source"]
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
     module = types.ModuleType("tool")
     sys.modules["tool"] = module
+    if "client" in given:
+        module.__dict__["client"] = given["client"]
     exec(compile(source, FILE, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 -- it is what this is for
     function = _function(module, call["function"])
-    value = function(**_injected(function, state), **call["args"])
+    value = function(**_injected(function, given), **call["args"])
     if isinstance(value, types.CoroutineType):
         return importlib.import_module("asyncio").run(value)  # late: it would double what starting a guest costs
     return value
 
 
-def _injected(function: Callable[..., Any], state: AgentState | None) -> dict[str, Any]:
+def _injected(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
     """What a tool gets unasked, where it has a parameter for it."""
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code else ()
-    known = {"agent_state": state, "agent_id": os.environ.get("LETTA_AGENT_ID")}
-    return {name: value for name, value in known.items() if name in names and value is not None}
+    return {name: value for name, value in given.items() if name in names and value is not None}
 
 
 def _function(module: types.ModuleType, name: str | None) -> Callable[..., Any]:

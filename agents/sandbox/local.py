@@ -20,7 +20,7 @@ from agents.sandbox.pip import Pip
 from agents.sandbox.process import Guest, NotStarted, Setup
 from agents.sandbox.requirements import INSTALL_S, Environments, NotInstallable
 
-KINDS = 8  # of guests that wait: by their packages, with and without the network
+KINDS = 8  # of guests that wait: by their packages, and by what was granted
 HELD = (
     "namespaces (user, mount, process, network, IPC)",
     "seccomp",
@@ -88,8 +88,11 @@ class LocalSandbox:
             node = self._node.program() if call.language == "typescript" else ""
             site = self._installed(call, abandoned)
             if not isolation.isolated:
+                if call.server is not None:
+                    return _failed("unavailable", "a tool that is not isolated gets no client of this server")
                 return self._unisolated(call, replace(self._setup(site), node=node), abandoned)
-            setup = replace(self._setup(site), network=call.network, node=node)
+            setup = replace(self._setup(site), node=node, network=call.network)
+            setup = replace(setup, server=call.server is not None, client=call.client)
             guest = self._warm(setup) or self._started(setup)
         except NotInstallable as error:
             return _failed("requirements", str(error))

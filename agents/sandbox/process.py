@@ -17,6 +17,8 @@ from typing import Any
 from agents.sandbox.base import Call, Failure, Limits, Outcome
 from agents.sandbox.egress import Egress, Reach
 from agents.sandbox.memory import held
+from agents.sandbox.own_server import OwnServer
+from agents.sandbox.relay import Relay
 
 PROJECT = str(Path(__file__).resolve().parents[2])
 PACKAGES = "/packages"  # where a tool sees what was installed for it
@@ -36,13 +38,16 @@ class NotStarted(Exception):
 @dataclass(frozen=True)
 class Setup:
     """How guests are confined. `root`: an empty folder of the server's, or the working folder of an unisolated one.
-    `site`: its packages. `node`: the program that a TypeScript tool runs in; empty: it is Python."""
+    `site`: its packages. `server`, `client`: as in `Call`. `node`: the program that a TypeScript tool runs in; empty:
+    it is Python."""
 
     limits: Limits
     root: str
     isolated: bool = True
     site: str = ""
     network: bool = False
+    server: bool = False
+    client: bool = False
     node: str = ""
 
     def to_json(self, descriptors: Mapping[str, int]) -> bytes:
@@ -64,7 +69,8 @@ class Guest:
     def __init__(self, setup: Setup, reach: Reach) -> None:
         self.setup = setup
         self._reach = reach
-        self._egress: Egress | None = None
+        self._relays: list[Relay] = []
+        self._api: socket.socket | None = None  # on which the tool asks for this server's own
         request, self._request = os.pipe()
         self._result, result = os.pipe()
         self._link, far = socket.socketpair()
@@ -99,13 +105,19 @@ class Guest:
         if said is None or not said.get("ready"):
             self.end()
             raise NotStarted(str((said or {}).get("unavailable", "the process did not start")))
-        if self.setup.network:
-            _, passed, _, _ = socket.recv_fds(self._link, 1, 1)
-            self._egress = Egress(socket.socket(fileno=passed[0]), self._reach)
+        if self.setup.network or self.setup.server:
+            _, passed, _, _ = socket.recv_fds(self._link, 1, 2)
+            listeners = [socket.socket(fileno=number) for number in passed]
+            if self.setup.server:
+                self._api = listeners.pop()
+            self._relays += [Egress(listener, self._reach) for listener in listeners]
 
     def ask(self, call: Call, abandoned: Callable[[], bool] = bool) -> Outcome:
-        own = {name: getattr(call, name) for name in ("source", "function", "state", "order")}
+        own = {name: getattr(call, name) for name in ("source", "function", "state", "order", "client")}
         asked = {**own, "args": dict(call.args), "variables": dict(call.variables)}
+        if self._api is not None and call.server is not None:
+            self._relays.append(OwnServer(self._api, call.server))
+            self._api = None
         self._write(self._request, json.dumps(asked).encode())
         self._close_request()
         limits = self.setup.limits
@@ -135,8 +147,10 @@ class Guest:
             self._stream(number).close()
         os.close(self._result)
         self._link.close()
-        if self._egress is not None:
-            self._egress.close()
+        if self._api is not None:
+            self._api.close()
+        for relay in self._relays:
+            relay.close()
         try:
             return self._process.wait(END_S)
         except subprocess.TimeoutExpired:

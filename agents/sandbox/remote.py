@@ -137,6 +137,8 @@ class RemoteSandbox:
         return self._images[packages.language].said(packages.names)
 
     def _asked(self, place: Path, call: Call, abandoned: Callable[[], bool]) -> Outcome:
+        if call.server is not None:  # its key must not leave this server, and there is no way back from there
+            return Outcome(failure=Failure("unavailable", "a tool on a vendor's machine gets no client of this server"))
         seconds = math.ceil(call.wall_s or self._limits.wall_s) + SPARE_S
         image = (place / "image").read_text()
         with _machine(self._vendor, image, network=call.network, seconds=seconds) as machine:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from agents.sources.annotations import Types
 from agents.sources.classes import class_schema, note_of
+from agents.sources.clients import is_given
 from agents.sources.docs import Docs, docs_of
 from agents.sources.limits import MAX_PARAMETERS, Schema, SourceRefused, object_of, untyped
 
-# Given by the server when the tool runs; a model knows nothing of them.
+# Given by the server when the tool runs, as `client` is; a model knows nothing of them.
 RESERVED = frozenset({"agent_id", "agent_state"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -39,7 +40,7 @@ class PythonSource:
         properties: dict[str, Schema] = {}
         required: list[str] = []
         for argument, default in _arguments(self._function):
-            if argument.arg in RESERVED:
+            if argument.arg in RESERVED or is_given(argument):
                 continue
             try:
                 properties[argument.arg], optional = _property(types, argument, default, self._docs)

@@ -30,7 +30,7 @@ class ToolContext:
     """On whose behalf a call runs. `model_calls`: what the trace says of a model call that the tool makes.
 
     Of a call outside the transaction: `idempotency_key` is the same however often the call is made, `abandoned` says
-    that nobody waits for it any more.
+    that nobody waits for it any more. `depth`: how many tools have sent a message between the first sender and it.
     """
 
     organization_id: str
@@ -44,6 +44,7 @@ class ToolContext:
     model_calls: CallContext | None = None
     idempotency_key: str = ""
     abandoned: Callable[[], bool] = bool
+    depth: int = 0
 
 
 def nothing(context: ToolContext, args: Args) -> object:

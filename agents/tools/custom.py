@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from agents import memory, states
@@ -13,17 +14,16 @@ from agents.sandbox.configured import chosen_by, sandbox
 from agents.sources.typescript import argument_order
 from agents.tools.base import Args, ToolContext, ToolError
 from agents.tools.external import ExternalReturn, ExternalTool, ToolRow
-from agents.tools.packages import packages_of
+from agents.tools.server_client import VARIABLES, may_call_server, packages_with_client, server_for, takes_client
 from agents.tools.source_runs import language_of, printed, told
 from agents.tools.variables import variables_of
-from core.db import release_connection
 
 
 def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalReturn:
     source = tool["source_code"]
     if not source:
         raise ToolError("this tool has no source code: its owner must give it some")
-    packages = packages_of(tool["source_type"], tool["pip_requirements"], tool["npm_requirements"])
+    client = takes_client(tool, args)
     state = _state(context) if "agent_state" in source else None
     call = Call(
         source=source,
@@ -32,13 +32,14 @@ def run_custom(context: ToolContext, tool: ToolRow, args: Args) -> ExternalRetur
         language=language_of(tool["source_type"]),
         order=_order(tool, source),
         variables=_variables(context, tool),
-        requirements=packages.names,
+        requirements=packages_with_client(tool).names,
         state=state,
         network=tool["network"],
         wall_s=tool["timeout_s"],
+        client=client,
     )
-    release_connection()
-    outcome = sandbox(chosen_by(tool["metadata"])).run(call, context.abandoned)
+    with server_for(context, tool) as server:
+        outcome = sandbox(chosen_by(tool["metadata"])).run(replace(call, server=server), context.abandoned)
     stdout, stderr = printed(outcome)
     return ExternalReturn(
         content=told(outcome),
@@ -78,7 +79,10 @@ def _variables(context: ToolContext, tool: ToolRow) -> dict[str, str]:
     own = {"LETTA_AGENT_ID": context.agent_id, "LETTA_TOOL_ID": tool["id"]}
     if project_id:
         own |= {"LETTA_PROJECT_ID": project_id, "PROJECT_ID": project_id}
-    return {**variables_of(context.agent_id), **own}
+    secrets = variables_of(context.agent_id)
+    if may_call_server(tool):  # those of old say where the client was to be found, and with what key
+        secrets = {name: value for name, value in secrets.items() if name not in VARIABLES}
+    return {**secrets, **own}
 
 
 def _edits(state: Mapping[str, Any] | None, memory: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -89,8 +93,8 @@ def _edits(state: Mapping[str, Any] | None, memory: Mapping[str, str]) -> dict[s
 
 
 def leaves_nothing(tool: ToolRow) -> bool:
-    """What a sandbox without network has done is gone with it."""
-    return not tool["network"]
+    """What a sandbox without a way out has done is gone with it."""
+    return not tool["network"] and not may_call_server(tool)
 
 
 CUSTOM = ExternalTool(ToolType.CUSTOM, run_custom, leaves_nothing)

@@ -44,6 +44,7 @@ EXTERNAL_COLUMNS = (
     "pip_requirements",
     "npm_requirements",
     "network",
+    "client",
     "timeout_s",
     "metadata",
 )

@@ -23,18 +23,23 @@ ADMIN_ROLES: frozenset[str] = frozenset({Role.OWNER, Role.ADMIN})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as far as the rooms need to know: every query is scoped by `organization_id`."""
+    """Who calls, as far as the rooms need to know: every query is scoped by `organization_id`.
+
+    `agent_id`: that of an agent whose tool calls, which is in place of a user then; `depth` as in `ToolKey`.
+    """
 
     organization_id: str
     user_id: str
     scopes: frozenset[str]
     api_key_id: str = ""
     project_id: str | None = None
+    agent_id: str = ""
+    depth: int = 0
 
     @property
     def actor_id(self) -> str:
-        """Whose deed it is: of the key, or of the user who has none."""
-        return self.api_key_id or self.user_id
+        """Whose deed it is: of the agent, of the key, or of the user who has none."""
+        return self.agent_id or self.api_key_id or self.user_id
 
     def require(self, scope: Scope) -> None:
         if scope not in self.scopes:
@@ -86,7 +91,7 @@ def is_admin(user_id: str, organization_id: str) -> bool:
 def require_admin(caller: Caller, what: str) -> Caller:
     """Whoever may change `what`: an owner or admin. A key acts in its user's name, so that no operator's key can free
     itself of its own limits. Raises PermissionDenied."""
-    if not is_admin(caller.user_id, caller.organization_id):
+    if caller.agent_id or not is_admin(caller.user_id, caller.organization_id):
         raise PermissionDenied(f"{what} are changed by owners and admins of the organization alone.")
     return caller
 

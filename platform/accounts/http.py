@@ -9,6 +9,7 @@ from ninja.security.http import HttpAuthBase
 
 from accounts.access import Caller, caller_of_key
 from accounts.models import Project, Scope
+from accounts.tool_keys import PREFIX, caller_of_tool_key
 from core.errors import NotFound, PermissionDenied, Unauthenticated
 from core.ids import is_id
 
@@ -45,7 +46,8 @@ def authenticate(request: HttpRequest) -> Caller:
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not key.strip():
         raise Unauthenticated("Send an API key in the header “Authorization: Bearer pn_…”.")
-    caller = caller_of_key(key.strip())
+    key = key.strip()
+    caller = caller_of_tool_key(key) if key.startswith(PREFIX) else caller_of_key(key)
     project_id = request.headers.get("X-Project-Id") or None
     if project_id:
         caller = _within_project(caller, project_id)

@@ -146,6 +146,25 @@ class ApiKey(OrganizationModel):
         return secret, prefix, hash_key(secret)
 
 
+class ToolKey(OrganizationModel):
+    """What the server calls its own API with for a tool, while that runs: in the name of the tool's agent.
+
+    `api_key_id`: of the key that the tool's run was sent with; where it ends, this ends. `depth`: how many tools have
+    sent a message between the first sender and this one.
+    """
+
+    id = PrefixedIdField(prefix="toolkey", primary_key=True)
+    hash = models.CharField(max_length=64, unique=True, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="+", db_index=False)
+    agent_id = models.CharField(max_length=60)
+    api_key_id = models.CharField(max_length=60, blank=True)
+    depth = models.PositiveSmallIntegerField(default=0)
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"of {self.agent_id}"
+
+
 def hash_key(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 

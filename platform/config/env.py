@@ -116,6 +116,8 @@ class Env(BaseSettings):
     sandbox_allow_unisolated: bool = Field(default=False, description="Run tools where nothing can wall them in.")
     sandbox_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     sandbox_memory_mb: int = Field(default=512, ge=64)
+    sandbox_client: bool = Field(default=False, description="Every tool that uses `client` gets one, ungranted.")
+    sandbox_api_url: str = Field(default="", description="The web server as workers reach it, by http; empty: here.")
     sandbox_node: str = Field(default="", description="Node 22.13 or newer, for TypeScript tools; empty: looked for.")
     sandbox_pool: int = Field(default=2, ge=0, le=100, description="Processes per server process that wait for a call.")
 
@@ -157,7 +159,7 @@ class Env(BaseSettings):
 
     @field_validator(
         *("database_url", "redis_url", "clickhouse_url", "clickhouse_console_url", "otlp_endpoint", "email_url"),
-        *("exa_base_url", "tavily_base_url", "brave_base_url", "searxng_url"),
+        *("exa_base_url", "tavily_base_url", "brave_base_url", "searxng_url", "sandbox_api_url"),
     )
     @classmethod
     def _is_an_address(cls, url: str) -> str:

@@ -152,6 +152,8 @@ SANDBOX_BACKEND = ENV.sandbox_backend
 SANDBOX_ALLOW_UNISOLATED = ENV.sandbox_allow_unisolated
 SANDBOX_TIMEOUT_S = ENV.sandbox_timeout_s
 SANDBOX_MEMORY_MB = ENV.sandbox_memory_mb
+SANDBOX_CLIENT = ENV.sandbox_client
+SANDBOX_API_URL = ENV.sandbox_api_url or f"http://{'127.0.0.1' if ENV.host == '0.0.0.0' else ENV.host}:{ENV.port}"
 SANDBOX_NODE = ENV.sandbox_node
 SANDBOX_POOL = ENV.sandbox_pool
 E2B_API_KEY = ENV.e2b_api_key.get_secret_value()

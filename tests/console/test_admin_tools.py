@@ -34,7 +34,7 @@ def test_an_administrator_grants_a_tool_the_network_and_more_time(browser: Any, 
     tool.refresh_from_db()
     assert (tool.network, tool.timeout_s, tool.name) == (True, 300, "fetch")
     entry = AuditEntry.objects.get(action="tool.grant")
-    assert (entry.target, entry.after) == (tool.pk, {"network": True, "timeout_s": 300})
+    assert (entry.target, entry.after) == (tool.pk, {"network": True, "client": False, "timeout_s": 300})
     assert Agent.objects.get(pk=agent.pk).prompt_version == agent.prompt_version + 1, "workers load the tool anew"
     client.post(page_of(tool), {"network": "on", "timeout_s": "0"})
     tool.refresh_from_db()
