@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agents import tool_changes
-from agents.admin.tool_forms import FIELDS, LANGUAGES, ToolForm
+from agents.admin.tool_forms import FIELDS, LANGUAGES, GrantForm, ToolForm
 from agents.models import Agent, AgentTool, Tool, ToolType
 from agents.sandbox.configured import chosen_by, sandbox
 from agents.tools.grants import Grant, grant
@@ -33,6 +33,7 @@ SHOWN_AGENTS = 200
 class ToolAdmin(ActionAdmin, TabbedAdmin):
     """The form of a tool has the administrators' grants alone; its source has a page beside it."""
 
+    form = GrantForm
     shared = True
     actions = None
     list_display = ("name", "kind", "what", "owner", "created")

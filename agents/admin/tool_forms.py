@@ -12,6 +12,7 @@ from agents.admin.agent_forms import TagsField
 from agents.models import Tool
 from agents.schemas.tools import ToolCreate, ToolUpdate
 from console.action_form import ActionForm
+from console.admin_base import ScopedForm
 from core.errors import AppError
 
 LANGUAGES = (("python", "Python"), ("typescript", "TypeScript"))
@@ -45,6 +46,11 @@ class RequirementsField(forms.CharField):
         return self.to_python(self.prepare_value(initial)) != self.to_python(data)
 
 
+class GrantForm(ScopedForm):
+    class Meta:
+        labels = {"timeout_s": "Longest call"}
+
+
 class ToolForm(ActionForm):
     source_type = forms.ChoiceField(choices=LANGUAGES, label="Language", widget=UnfoldAdminSelectWidget)
     source_code = forms.CharField(
@@ -55,12 +61,23 @@ class ToolForm(ActionForm):
         "the model what it does: describe every argument.",
     )
     tags = TagsField(required=False, help_text="Separated by commas.")
-    pip_requirements = RequirementsField("==", help_text="Python packages, one a line: name or name==version.")
-    npm_requirements = RequirementsField("@", help_text="Packages of npm, one a line: name or name@version.")
+    pip_requirements = RequirementsField(
+        "==", label="Packages of Python", help_text="One a line: name or name==version."
+    )
+    npm_requirements = RequirementsField("@", label="Packages of npm", help_text="One a line: name or name@version.")
 
     class Meta:
         model = Tool
         fields = ("organization", *FIELDS)
+        labels = {
+            "return_char_limit": "Longest return",
+            "default_requires_approval": "Needs approval",
+            "enable_parallel_execution": "May run beside other calls",
+        }
+        help_texts = {
+            "return_char_limit": "Characters; what is longer is cut.",
+            "default_requires_approval": "A person must approve each call, unless the agent says otherwise.",
+        }
 
     def clean_source_code(self) -> str:
         return str(self.cleaned_data["source_code"]).replace("\r\n", "\n")

@@ -12,15 +12,16 @@ from django.db import IntegrityError, transaction
 from accounts.access import Caller
 from accounts.audit import Deed, note
 from agents import access
-from agents.mcp import calls, sessions, sync
+from agents.mcp import calls, flows, sessions, sync
 from agents.mcp.errors import McpUnauthorized
 from agents.mcp.flows import Connecting
 from agents.mcp.models import McpServer, McpTool, ServerType
 from agents.mcp.places import places
-from agents.mcp.target import MissingVariable, address_of, config_of, sealed, shown, target_of, unmasked
+from agents.mcp.target import MASK, MissingVariable, address_of, config_of, sealed, shown, target_of, unmasked
 from agents.schemas.tools import ToolExecutionResult
 from agents.tools.execute import limit_return
 from agents.tools.variables import variables_of
+from core.db import release_connection
 from core.errors import Conflict, Invalid
 
 _HTTP = ("server_url", "auth_header", "auth_token", "custom_headers")
@@ -75,15 +76,7 @@ def update_server(caller: Caller, server_id: str, sent: Changed) -> McpServer:
     Raises NotFound, Conflict, Invalid.
     """
     server = access.get_mcp_server(caller, server_id)
-    if sent.server_type != server.server_type:
-        raise Invalid(f"mcp_server_type: this server is {server.server_type}; make a new one for {sent.server_type}.")
-    stored = config_of(server)
-    changed = checked(server.server_type, {**stored, **unmasked(dict(sent.config), stored, shown(stored))})
-    moved = changed.get("server_url") != stored.get("server_url")
-    server.config = sealed(changed)
-    server.address = address_of(server.server_type, changed)
-    if moved:
-        server.oauth = None  # tokens are for the address that they were given for
+    _change(server, sent)
     server.name = sent.name or server.name
     server.last_updated_by_id = caller.user_id
     try:
@@ -94,6 +87,18 @@ def update_server(caller: Caller, server_id: str, sent: Changed) -> McpServer:
     _note(caller, "mcp_server.update", server)
     transaction.on_commit(lambda: sessions.forget(server_id))
     return server
+
+
+def _change(server: McpServer, sent: Changed) -> None:
+    """In memory. Raises Invalid."""
+    if sent.server_type != server.server_type:
+        raise Invalid(f"mcp_server_type: this server is {server.server_type}; make a new one for {sent.server_type}.")
+    stored = config_of(server)
+    changed = checked(server.server_type, {**stored, **unmasked(dict(sent.config), stored, shown(stored))})
+    if changed.get("server_url") != stored.get("server_url"):
+        server.oauth = None  # tokens are for the address that they were given for
+    server.config = sealed(changed)
+    server.address = address_of(server.server_type, changed)
 
 
 @transaction.atomic
@@ -124,6 +129,15 @@ def connecting(caller: Caller, server: McpServer, redirect_uri: str, agent_id: s
     return Connecting(target_of(server, _variables(caller, agent_id)), server.name, redirect_uri)
 
 
+def authorize(caller: Caller, server: McpServer, redirect_uri: str) -> flows.Event:
+    """Connect it as far as it goes without a person: the page that has to be opened, or how it ended. The connecting
+    goes on. Raises PermissionDenied, MissingVariable, LimitExceeded."""
+    flow = connecting(caller, server, redirect_uri)
+    release_connection()
+    with places.place(caller.organization_id):
+        return flows.first_word(flow)
+
+
 def server_to_connect(caller: Caller, name: str, server_type: str, config: Mapping[str, Any]) -> McpServer:
     """The one of this name, made where there is none: it is not asked for anything yet."""
     calls.check_allowed(server_type)
@@ -133,11 +147,24 @@ def server_to_connect(caller: Caller, name: str, server_type: str, config: Mappi
 
 def try_server(caller: Caller, server_type: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tools of a server that is not kept, as it sends them, each with its health. Raises McpFailure, Invalid."""
-    calls.check_allowed(server_type)
     secret = sealed(checked(server_type, config))
-    server = McpServer(organization_id=caller.organization_id, server_type=server_type, config=secret)
-    with places.place(caller.organization_id):
-        found = sessions.list_tools(target_of(server, {}))
+    return _tried(McpServer(organization_id=caller.organization_id, server_type=server_type, config=secret))
+
+
+def try_change(caller: Caller, server_id: str, sent: Changed) -> list[dict[str, Any]]:
+    """Like `try_server`, for what a change would make of one, which stays as it is. Raises NotFound, McpFailure,
+    Invalid."""
+    server = access.get_mcp_server(caller, server_id)
+    _change(server, sent)
+    return _tried(server)
+
+
+def _tried(server: McpServer) -> list[dict[str, Any]]:
+    calls.check_allowed(server.server_type)
+    target = target_of(server, {})
+    release_connection()
+    with places.place(server.organization_id):
+        found = sessions.list_tools(target)
     return [{**sent, "health": sync.health_of(sent)} for sent in found]
 
 
@@ -160,6 +187,9 @@ def run_tool(caller: Caller, row: McpTool, args: Mapping[str, Any]) -> ToolExecu
 def checked(server_type: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of its type, without what is empty. Raises Invalid."""
     found = {name: config[name] for name in FIELDS[server_type] if config.get(name)}
+    for name, value in found.items():
+        if MASK in str(value):
+            raise Invalid(f"{name}: {MASK} stands for a secret that is not shown. Enter the secret itself.")
     if server_type == ServerType.STDIO:
         if not str(found.get("command") or "").strip():
             raise Invalid("command: name the program to run.")

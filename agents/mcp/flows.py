@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import queue
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from django.conf import settings
 
 from agents.mcp import sessions
 from agents.mcp.target import Target
@@ -20,6 +22,7 @@ Tell = Callable[[Event], None]
 AT_ONCE = 100
 KEEPALIVE_S = 15.0
 _ENDS = frozenset({"success", "error"})
+_WORDS = _ENDS | {"authorization_url"}
 _going: dict[str, concurrent.futures.Future[None]] = {}
 
 
@@ -43,6 +46,19 @@ def begin(flow: Connecting, tell: Tell) -> None:
     if len(_going) >= AT_ONCE:
         raise LimitExceeded("Many MCP servers are being connected already: try again in a moment.")
     _going[flow.target.server_id] = sessions.submit(connected(flow, tell))
+
+
+def first_word(flow: Connecting) -> Event:
+    """What a person has to be told first: the page to open, or how it ended. Raises LimitExceeded."""
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    within_s = settings.MCP_CONNECT_TIMEOUT_S + settings.MCP_LIST_TIMEOUT_S
+    begin(flow, told.put)
+    try:
+        while (event := told.get(timeout=within_s))["event"] not in _WORDS:
+            pass
+    except queue.Empty:  # another one took its place, and it tells no end
+        return {"event": "error", "message": "The MCP server is being connected elsewhere: try again in a moment."}
+    return event
 
 
 async def frames(flow: Connecting) -> AsyncGenerator[bytes, None]:

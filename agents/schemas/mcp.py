@@ -11,9 +11,10 @@ from agents.mcp.sync import Changes
 from agents.mcp.target import Unreadable, config_of, shown
 from agents.schemas.base import Wire
 
+MAX_TEXT = 8_000
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Url = Annotated[str, Field(max_length=2_000)]
-Text = Annotated[str, Field(max_length=8_000)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Texts = Annotated[list[Text], Field(max_length=200)]
 TextMap = Annotated[dict[Annotated[str, Field(max_length=200)], Text], Field(max_length=100)]
 

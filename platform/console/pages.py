@@ -27,6 +27,7 @@ class TabbedAdmin(OrganizationScopedAdmin):
     """The form is the first tab; `tabs()` are the others."""
 
     form_tab_label = "Overview"
+    change_form_outer_before_template = "console/tabs.html"
 
     def tabs(self) -> Sequence[Tab]:
         return ()

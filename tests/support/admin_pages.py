@@ -21,7 +21,7 @@ from providers.models import KeyRule, PriceOverride, Provider
 from telemetry.models import AlertChannel, AlertRule, Export, TraceDeletion, TracePolicy
 from tests.support.seed import Seeded
 
-AGENT_TABS = ("memory", "tools", "conversations", "runs", "spend")
+AGENT_TABS = ("memory", "tools", "conversations", "runs", "spend", "clone")
 BLOCK_TABS = ("revisions", "agents")
 TOOL_TABS = ("change", "source", "agents")
 
@@ -202,6 +202,9 @@ def details(world: Seeded) -> list[str]:
     pages += [reverse(f"admin:agents_agent_{tab}", args=[world.agents[0].pk]) for tab in AGENT_TABS]
     pages += [reverse(f"admin:agents_block_{tab}", args=[world.blocks[0].pk]) for tab in BLOCK_TABS]
     pages += [reverse(f"admin:agents_tool_{tab}", args=[tool_of(world).pk]) for tab in TOOL_TABS]
+    pages += [
+        reverse("admin:agents_mcpserver_settings", args=[McpServer.objects.get(organization=world.organization).pk])
+    ]
     pages += [reverse("admin:agents_agent_history", args=[world.agents[0].pk])]
     return [*pages, reverse("admin:telemetry_trace", args=[world.trace_ids[0]])]
 
@@ -210,5 +213,6 @@ def empties() -> list[str]:
     """Pages of no row: forms, and the SQL console."""
     names = ["telemetry_sql", "budgets_effective", "telemetry_tracedeletion_add", "telemetry_export_add"]
     names += ["telemetry_tracepolicy_add", "telemetry_alertchannel_add", "telemetry_alertrule_add"]
-    names += ["providers_provider_add", "providers_keyrule_add"]
+    names += ["providers_provider_add", "providers_keyrule_add", "agents_tool_add", "agents_mcpserver_add"]
+    names += ["conversations_webhooks"]
     return [reverse(f"admin:{name}") for name in names]
