@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,22 @@ SECRET, EMAIL, PHONE, CARD, IBAN, IP, NATIONAL_ID = KINDS
 TAIL_FROM = 20  # a shorter secret shows nothing of itself
 
 
+class Rule(IntEnum):
+    """What can be ruled out for a text before it is looked at closely (`scan`)."""
+
+    SHAPE = 0
+    ASSIGNED = 1
+    NAME = 2  # a value is secret by the name it stands under
+    EMAIL = 3
+    NUMBER = 4
+    IBAN = 5
+    IP6 = 6
+    ESCAPED = 7  # something is written in a way that hides from `scan` what it is: it may be anything
+
+
+EVERY = frozenset(Rule)
+
+
 class Span(NamedTuple):
     start: int
     end: int
@@ -43,6 +60,7 @@ class Shape:
     pattern: re.Pattern[str]
     tail: bool
     inside: bool  # may stand within a word
+    quick: str  # what `scan` looks for: a beginning of whatever fits
 
     def placeholder(self, value: str) -> str:
         named = f"secret:{self.name}" if self.name else "secret"
@@ -61,7 +79,14 @@ class Shape:
 def _shapes() -> tuple[Shape, ...]:
     raw = tomllib.loads((HERE / "secrets.toml").read_text())["shape"]
     return tuple(
-        Shape(s["name"], tuple(s["marks"]), re.compile(s["pattern"]), s.get("tail", True), s.get("inside", False))
+        Shape(
+            s["name"],
+            tuple(s["marks"]),
+            re.compile(s["pattern"]),
+            s.get("tail", True),
+            s.get("inside", False),
+            s.get("quick", s["pattern"].replace(",}", "}")),
+        )
         for s in raw
     )
 
@@ -160,7 +185,7 @@ IPV6_HEAD = re.compile(r":[0-9A-Fa-f]{0,4}:")
 IPV6_SIGNS = "0123456789abcdefABCDEF:."
 
 
-def secrets(text: str) -> Iterator[Span]:
+def shaped(text: str) -> Iterator[Span]:
     for sign in SIGNS:
         yield from sign.spans(text)
     for shape in UNSIGNED:
@@ -171,6 +196,9 @@ def secrets(text: str) -> Iterator[Span]:
                 if span:
                     yield span
                 at = text.find(mark, max(span.end if span else 0, at + 1))
+
+
+def assigned(text: str) -> Iterator[Span]:
     for match in ASSIGNED.finditer(text):
         if ASSIGNED_NAME.search(text, max(0, match.start() - 24), match.start()):
             yield Span(*match.span("value"), "[secret]")

@@ -23,6 +23,7 @@ def test_doctor_finds_nothing_wrong_with_parts_that_work(clickhouse: str, redis:
     assert wrong <= {"worker", "provider"}, found
     assert "pgvector" in found["PostgreSQL"]["detail"]
     assert "manage.py celery worker" in found["worker"]["mend"]
+    assert "hyperscan" in found["masking"]["detail"]
 
 
 @pytest.mark.django_db

@@ -1,13 +1,16 @@
 """What masking finds, what it leaves alone, and that JSON stays JSON whatever is in it."""
 
 import json
+import re
+import sys
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.masking import CustomRule, Masker, MaskingFailed
+from telemetry.masking import CustomRule, Masker, MaskingFailed, pieces, scan
+from telemetry.masking.rules import SHAPES, Rule
 
 ALL = Masker()
 OPENAI = "sk-proj-Abcd1234Efgh5678Ijkl9999"
@@ -196,7 +199,7 @@ def test_an_expression_that_runs_away_costs_the_payload_and_not_the_worker():
 
 def test_what_is_nested_too_deep_is_refused():
     with pytest.raises(MaskingFailed, match="deep"):
-        ALL.payload(b"[" * 900 + b"]" * 900)
+        ALL.payload(orjson.dumps("[" * 900 + '"bob@example.com"' + "]" * 900))
 
 
 class NameFinder:
@@ -217,3 +220,112 @@ def test_an_analyzer_finds_what_no_rule_can():
     assert masker.text("Ada Lovelace, ada@example.com") == "[person], [email]"
     with pytest.raises(MaskingFailed, match="RuntimeError"):
         Masker(analyzer=Broken()).text("Ada Lovelace")
+
+
+# Rules that can find nothing are left out (`scan`), and strings without a mark are not looked at (`pieces`)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    assert scan.problem() == ""
+
+
+SHAPED = st.sampled_from([s for s in SHAPES if s.name != "private key"]).flatmap(
+    lambda shape: st.from_regex(shape.pattern.pattern.split("(?!")[0], fullmatch=True)
+)
+NAMES = (
+    "password", "pa\u017fsword", "PASSWD", "client_secret", "api-key", "APIKEY", "to\u212aen", "auth\u0131d", "id_token",
+    "Authorization", "set-cookie", "access-key", "private_key", "password\n", "max_token", "tokens",
+)  # fmt: skip
+SIGNS = "0123456789 -+().:@AZaz_/=\"'\\\n\t,;{}[]<>&\u00e9\u00df\u03a9\u00a0\u0663\U0001f600"
+GIVEN = st.tuples(
+    st.sampled_from(NAMES),
+    st.sampled_from(["=", ": ", ":'", '": "', "' = ", "\n:"]),
+    st.sampled_from(["hunter22", "abc123def", "\u00fc123456", "[abc1]", "string", "c:\\dir\\12345"]),
+).map("".join)
+PLANTED = st.sampled_from(sorted(FOUND)) | st.sampled_from(LEFT_ALONE) | SHAPED | GIVEN
+BENT = st.tuples(PLANTED, st.integers(0, 40), st.integers(0, 2), st.sampled_from(SIGNS)).map(
+    lambda bent: bent[0][: bent[1]] + bent[3] + bent[0][bent[1] + bent[2] :]
+)
+TEXTS = st.lists(PLANTED | BENT | st.text(SIGNS, max_size=8), max_size=4).map("".join)
+WRITERS = (
+    json.dumps,
+    lambda value: json.dumps(value, indent=1, ensure_ascii=False),
+    lambda value: json.dumps(value).replace("/", "\\/"),
+    lambda value: json.dumps(value).replace("@", "\\u0040").replace("s", "\\u0073"),
+)  # fmt: skip
+VALUES = st.recursive(
+    TEXTS | st.sampled_from([None, True, 0.4111111111111111, 4111111111111111, 5555555555554444, 12345678901234]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXTS | st.sampled_from(NAMES) | st.sampled_from("abc"), inner, max_size=3)
+        | st.tuples(inner, st.sampled_from(WRITERS)).map(lambda made: made[1](made[0]))
+    ),
+    max_leaves=6,
+)
+
+
+class Nothing:
+    """With an analyzer, every text is looked at."""
+
+    def spans(self, text):
+        return []
+
+
+EVERY_TEXT = Masker(analyzer=Nothing())
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, st.sampled_from((*WRITERS, None)), st.booleans())
+def test_whatever_is_left_out_the_masked_payload_is_the_same(value, writer, broken):
+    raw = (writer(value).encode() if writer else orjson.dumps(value))[: -1 if broken else None]
+    masked, wanted = ALL.payload(raw), EVERY_TEXT.payload(raw)
+    if raw == reread(raw):
+        assert masked == wanted
+    assert reread(masked) == reread(wanted)
+
+
+def reread(raw):
+    try:
+        return orjson.dumps(orjson.loads(raw))
+    except orjson.JSONDecodeError:
+        return raw
+
+
+def test_letters_that_fold_to_ascii_are_known():
+    every = "".join(map(chr, range(128, sys.maxunicode + 1)))
+    assert set(re.findall("(?i)[a-z]", every)) == set("\u017f\u212a\u0130\u0131")
+
+
+def test_each_kind_leaves_a_mark():
+    assert all(scan.marks(orjson.dumps({"text": planted})) for planted in FOUND)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The task-force met on 2026-11-24 12:30:45, see https://example.com:8080/a?b=1 (17.5 %, 1,234 rows).",
+     "run-1b4e28ba-2fa1-41d2-883f-0016d3cca427 a::b {'tokens': None} max_tokens=4096 @mention 1764000000 \u00e9 \x1b[0m"],
+)  # fmt: skip
+def test_ordinary_text_leaves_none(text):
+    assert (
+        scan.marks(orjson.dumps({"text": text, "password": {"type": "string"}, "n": 12.345678, "at": 1764000000})) == []
+    )
+
+
+def test_only_what_has_a_mark_is_taken_apart():
+    raw = b'{"a":"\\"bob@example.com\\\\","n":4111111111111111,"b":[1.5,"nothing","ann@example.com"]}'
+    found = pieces.around(raw, scan.marks(raw))
+    assert [(raw[p.start : p.end], p.rules) for p in found] == [
+        (b'"\\"bob@example.com\\\\"', {Rule.EMAIL}),
+        (b"4111111111111111", {Rule.NUMBER}),
+        (b'"ann@example.com"', {Rule.EMAIL}),
+    ]
+    for beside in (b'{"bob@example.com":1}', b'{"password":"x"}', b'{"pass\\u0077ord":"x"}'):
+        assert pieces.around(beside, scan.marks(beside)) is None
+
+
+def test_without_hyperscan_everything_is_masked_all_the_same(monkeypatch):
+    monkeypatch.setattr(scan, "_scanner", None)
+    monkeypatch.setattr(scan, "hyperscan", None)
+    assert scan.problem() == "hyperscan is not installed"
+    assert Masker().payload(b'{"a":"bob@example.com"}') == b'{"a":"[email]"}'

@@ -156,6 +156,14 @@ def trace_backends() -> Finding:
     return good("; ".join(said))
 
 
+def masking() -> Finding:
+    from telemetry.masking import scan
+
+    if problem := scan.problem():
+        return Finding(True, f"every rule is tried on every text, 20 times slower: {problem}", scan.MEND)
+    return good("only rules that can find something are tried (hyperscan)")
+
+
 def spool() -> Finding:
     folder = Path(settings.TELEMETRY_SPOOL_DIR)
     probe = folder / ".doctor"
@@ -257,6 +265,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "Redis": redis_server,
     "ClickHouse": clickhouse,
     "traces": trace_backends,
+    "masking": masking,
     "spool": spool,
     "worker": worker,
     "keys": keys,
