@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from core.errors import Invalid
 from telemetry.analytics import DIMENSIONS
+from telemetry.analytics.sources import DETAIL
 from telemetry.client import pool
 from telemetry.queries import TraceRow, effective
 from telemetry.select import LIMITS, filled, scope
@@ -102,7 +103,7 @@ def list_calls(wanted: Wanted, cursor: str = "", limit: int = 50) -> TracePage:
     after_at, after_id = _place(cursor)
     params = {"after_at": after_at, "after_id": after_id, "limit": limit + 1}
     rows: Sequence[Sequence[Any]] = []
-    for part in _newest_parts(wanted, after_at):
+    for part in _newest_parts(wanted, after_at, limit + 1):
         rows = _select("calls", part, params)
         if len(rows) > limit:
             break
@@ -110,13 +111,26 @@ def list_calls(wanted: Wanted, cursor: str = "", limit: int = 50) -> TracePage:
     return TracePage(found, f"{epoch_ms(found[-1].created_at)}_{found[-1].id}" if len(rows) > limit else "")
 
 
-def _newest_parts(wanted: Wanted, after_at: int) -> list[Wanted]:
-    """The time that is asked for, and before it ever larger parts of its end: where calls are many, a few days do."""
+def _newest_parts(wanted: Wanted, after_at: int, limit: int) -> Iterator[Wanted]:
+    """The time that is asked for, and before it less of it that may do: as many of its last hours as have such calls by
+    the sums; where the sums cannot tell, ever larger parts of its end: where calls are many, a few days do."""
     end = min(wanted.end, datetime.fromtimestamp(after_at / 1000 + 1, UTC)) if after_at else wanted.end
     length = end - wanted.start
-    if length <= SHORT:
-        return [wanted]
-    return [*(replace(wanted, start=end - length * part, end=end) for part in PARTS), wanted]
+    if length > SHORT and _sums_tell(wanted):
+        hours = [row[0] for row in _select("calls_hours", replace(wanted, end=end), {"limit": limit})]
+        oldest = datetime.fromtimestamp(hours[-1], UTC) if hours else end - SHORT
+        yield replace(wanted, start=max(wanted.start, oldest), end=end)
+        if len(hours) < limit:
+            return
+    elif length > SHORT:
+        yield from (replace(wanted, start=end - length * part, end=end) for part in PARTS)
+    yield wanted
+
+
+def _sums_tell(wanted: Wanted) -> bool:
+    """Whether all that calls are looked for by is in the detailed sums."""
+    others = wanted.ids or wanted.price or wanted.min_ms or wanted.min_usd or wanted.words or wanted.failed is not None
+    return bool(wanted.filters) and not others and DETAIL.dimensions.issuperset(wanted.filters)
 
 
 def course(wanted: Wanted, steps: int = STEPS) -> list[Step]:

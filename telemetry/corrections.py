@@ -16,7 +16,7 @@ from django.conf import settings
 
 from telemetry.client import CLIENT_ERRORS, TelemetryUnavailable, connect
 from telemetry.inserter import INSERT_SETTINGS
-from telemetry.ledger import Difference, differences
+from telemetry.ledger import SUMS, Difference, differences
 from telemetry.queries import TraceRow
 from telemetry.trace import COLUMNS, REPRICING_COLUMNS, epoch_ms
 
@@ -77,13 +77,16 @@ def mend_sums(organization_id: str, day: date) -> int:
     A ClickHouse that was killed may have a correction and not its part of the sums. Where calls themselves are missing
     from the sums, or are on their way, nothing is touched: that is the shipper's to mend. Returns how many were wrong.
     """
-    wrong = [found for found in differences(organization_id, day) if found.is_correction]
-    if wrong:
-        logger.warning("%d sums of %s lacked corrections of costs, or had them twice: mended", len(wrong), day)
-        with _connected() as client:
+    mended = 0
+    with _connected() as client:
+        for sums in SUMS:
+            wrong = [found for found in differences(organization_id, day, [sums]) if found.is_correction]
             for found in wrong:
                 _add(client, found)
-    return len(wrong)
+            mended += len(wrong)
+    if mended:
+        logger.warning("%d sums of %s lacked corrections of costs, or had them twice: mended", mended, day)
+    return mended
 
 
 def _add(client: Client, found: Difference) -> None:

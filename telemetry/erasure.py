@@ -23,13 +23,12 @@ from clickhouse_driver import Client
 from telemetry.client import TelemetryUnavailable
 from telemetry.ledger import ERASED
 from telemetry.select import SQL
-from telemetry.settle import COLUMNS, ROLLS, UINT64, signed
+from telemetry.settle import COLUMNS, DETAIL, UINT64, signed
 
-ROLL = ROLLS[-1]
 TRIES, PAUSE_S = 40, 0.25
 # An insert is one block, and so whole or not there at all.
 KEYS_AT_A_TIME = 500
-LISTS = tuple(name for name, _ in ROLL.lists)
+LISTS = tuple(name for name, _ in DETAIL.lists)
 THEIRS = (
     "organization_id = %(org)s AND {column} = %(target)s"
     " AND hour >= toDateTime(%(start)s, 'UTC') AND hour < toDateTime(%(end)s, 'UTC')"
@@ -72,7 +71,7 @@ def erase(client: Client, month: Month) -> None:
             time.sleep(PAUSE_S)  # twice is the rule: move, then drop
         if _is_running(client, ours):
             continue  # of somebody before us: he was killed, his insert was not
-        moves = [row for row in found if any(row[len(ROLL.keys) : len(ROLL.keys) + len(COLUMNS)])]
+        moves = [row for row in found if any(row[len(DETAIL.keys) : len(DETAIL.keys) + len(COLUMNS)])]
         for at in range(0, len(moves), KEYS_AT_A_TIME):
             _move(client, month, moves[at : at + KEYS_AT_A_TIME], f"{ours}{os.urandom(8).hex()}")
         if not moves:
@@ -96,16 +95,16 @@ def _is_running(client: Client, prefix: str) -> bool:
 
 def _move(client: Client, month: Month, found: Sequence[Sequence[Any]], query_id: str) -> None:
     """Sums are unsigned and wrap round: less is added as so much more. Lists are copied; old ones go with their row."""
-    keys, place = len(ROLL.keys), ROLL.keys.index(month.column)
+    keys, place = len(DETAIL.keys), DETAIL.keys.index(month.column)
     rows = []
     for row in found:
         key, sums, lists = row[:keys], row[keys : keys + len(COLUMNS)], row[-len(LISTS) :]
         nobody = (*key[:place], ERASED, *key[place + 1 :])
         rows.append((*nobody, *map(_wrapped, sums), *lists))
         rows.append((*key, *(_wrapped(-value) for value in sums), *([] for _ in LISTS)))
-    names = ", ".join((*ROLL.keys, *COLUMNS, *LISTS))
+    names = ", ".join((*DETAIL.keys, *COLUMNS, *LISTS))
     once = {"insert_deduplication_token": query_id}
-    client.execute(f"INSERT INTO {ROLL.table} ({names}) VALUES", rows, settings=once, query_id=query_id)
+    client.execute(f"INSERT INTO {DETAIL.table} ({names}) VALUES", rows, settings=once, query_id=query_id)
 
 
 def _wrapped(value: Any) -> Any:
@@ -117,8 +116,8 @@ def _sql(name: str, column: str) -> str:
     text = (SQL / f"erase_{name}.sql").read_text()
     constants = {
         "{theirs}": THEIRS.replace("{column}", column),
-        "{table}": ROLL.table,
-        "{keys}": ", ".join(ROLL.keys),
+        "{table}": DETAIL.table,
+        "{keys}": ", ".join(DETAIL.keys),
         "{differences}": ", ".join(f"sum(d.{c}) AS {c}" for c in COLUMNS),
         "{sums}": ", ".join(f"{signed('u', c)} AS {c}" for c in COLUMNS),
         "{rows}": ", ".join(f"-{signed('r', c)} AS {c}" for c in COLUMNS),

@@ -64,7 +64,8 @@ class Sums:
 DAILY = Sums("llm_usage_daily", ("organization_id", "day", *COARSE), "t.day = {day:Date}")
 HOURLY = Sums("llm_usage_hourly", ("organization_id", "hour", *COARSE), "toDate(t.hour, 'UTC') = {day:Date}")
 DETAIL = Sums("llm_usage_detail", ("organization_id", "hour", *FINE), HOURLY.of_day)
-SUMS = (DAILY, HOURLY, DETAIL)
+# The finest first: what is added to one is passed on to the next.
+SUMS = (DETAIL, HOURLY, DAILY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,10 @@ def organizations_of(day: date) -> list[str]:
     return [organization_id for (organization_id,) in select("ledger_organizations", None, day=day)]
 
 
-def differences(organization_id: str, day: date) -> list[Difference]:
+def differences(organization_id: str, day: date, tables: Sequence[Sums] = SUMS) -> list[Difference]:
     """Between what calls and corrections say of a day, and the sums."""
     found = []
-    for sums in SUMS:
+    for sums in tables:
         constants = {"table": sums.table, "period": sums.of_day, "keys": ", ".join(sums.keys)}
         text = filled("ledger_differences", scope=scope(False, "t"), **constants)
         for row in pool().select(text, {"org": organization_id, "day": day}, LIMITS):

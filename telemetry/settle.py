@@ -60,16 +60,21 @@ class Roll:
         return datetime.fromtimestamp(created_ms / 1000, UTC).strftime(self.text)
 
 
-ROLLS = (
-    Roll("llm_usage_daily", "day", "Date", "toDate(t.created_at)", "%Y-%m-%d"),
-    Roll("llm_usage_hourly", "hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00"),
-    Roll(
-        *("llm_usage_detail", "hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00", FINE),
-        lists=(
-            ("latencies", "groupArrayIf(t.latency_ms, t.is_error = 0)"),
-            ("first_tokens", "groupArrayIf(assumeNotNull(t.ttft_ms), t.is_error = 0 AND isNotNull(t.ttft_ms))"),
-        ),
+HOUR = ("hour", "DateTime('UTC')", "toStartOfHour(t.created_at)", "%Y-%m-%d %H:00:00")
+DETAIL = Roll(
+    "llm_usage_detail",
+    *HOUR,
+    FINE,
+    lists=(
+        ("latencies", "groupArrayIf(t.latency_ms, t.is_error = 0)"),
+        ("first_tokens", "groupArrayIf(assumeNotNull(t.ttft_ms), t.is_error = 0 AND isNotNull(t.ttft_ms))"),
     ),
+)
+# The finest first: what is added to one is passed on to the next.
+ROLLS = (
+    DETAIL,
+    Roll("llm_usage_hourly", *HOUR),
+    Roll("llm_usage_daily", "day", "Date", "toDate(t.created_at)", "%Y-%m-%d"),
 )
 
 

@@ -20,9 +20,10 @@ from django.db.models.functions import TruncMonth
 
 from telemetry.backends.base import configured
 from telemetry.client import CLIENT_ERRORS, TelemetryUnavailable, connect
-from telemetry.erasure import ROLL, Month, erase, waiting
+from telemetry.erasure import Month, erase, waiting
 from telemetry.models import StoredTrace
 from telemetry.models.deletion import Scope
+from telemetry.settle import DETAIL
 from telemetry.trace import epoch_ms
 
 TRACES, PAYLOADS, REPRICINGS = "llm_traces", "llm_payloads", "llm_repricings"
@@ -115,7 +116,7 @@ class ClickHouseStore:
             for month in months:
                 erase(client, month)
             written = {(p.table, p.partition) for p in pieces if p.backend == self.name}
-            for table, partition in sorted(written | {(ROLL.table, month.partition) for month in months}):
+            for table, partition in sorted(written | {(DETAIL.table, month.partition) for month in months}):
                 self.rewrite(client, table, partition)
             left = sum(p.found for t in self._tables(client, wanted) for p in self._pieces(client, t, wanted))
             return left + sum(len(waiting(client, month)) for month in months)
@@ -208,7 +209,7 @@ def _column(wanted: Wanted) -> str:
 def _months(client: Client, wanted: Wanted) -> list[Month]:
     """In which there are sums of theirs, also of calls that have expired."""
     theirs = f"organization_id = %(org)s AND {_column(wanted)} = %(target)s"
-    sql = f"SELECT DISTINCT _partition_id FROM {ROLL.table} WHERE {theirs} ORDER BY 1"  # noqa: S608
+    sql = f"SELECT DISTINCT _partition_id FROM {DETAIL.table} WHERE {theirs} ORDER BY 1"  # noqa: S608
     found = []
     for (partition,) in client.execute(sql, _values(wanted)):
         start, end = _bounds(partition)

@@ -6,16 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from telemetry.analytics.dimensions import DIMENSIONS
 from telemetry.analytics.question import Question, interval_starts, zone
-from telemetry.analytics.sources import CALLS, PERCENTILES, Piece, pieces, sums_of, whole_hours
+from telemetry.analytics.sources import Piece, around, pieces, sums_of
 from telemetry.client import pool
 from telemetry.select import LIMITS, SUM_NAMES, Sums, file
 
 LATENCY_ROWS = 20_000
 FEW = 40
+# Percentiles are of every call up to so many, which takes a quarter less work than a sample: their times are in memory,
+# 8 bytes a call and as much again while they are put in order. Beyond, of 8,192 in each group.
+EVERY_CALL = 20_000_000
 Key = tuple[Any, ...]
 
 
@@ -53,7 +56,8 @@ def usage(question: Question) -> list[UsageGroup]:
     A call counts once for each of its tags, so groups by tag add up to more than there is. Raises TelemetryUnavailable.
     """
     asking = _Asking(question)
-    asking.find_leaders()
+    if question.dimensions:
+        asking.find_leaders()
     found: dict[Key, list[Any]] = {}
     for piece in pieces(question, asking.starts):
         sql = asking.piece(piece, sums_of(piece.source), told=asking.told())
@@ -72,13 +76,12 @@ def usage(question: Question) -> list[UsageGroup]:
 def latency(question: Question) -> list[LatencyGroup]:
     """By time, then the most called first; beyond the limit, values are left out. Raises TelemetryUnavailable."""
     asking = _Asking(question)
-    asking.find_leaders("sum(t.calls) - sum(t.errors)")
+    ended = asking.find_leaders(ended=True)
     only = asking.told(exactly=True)
     parts = pieces(question, asking.starts, times=True)
-    union = "\nUNION ALL\n".join(
-        f"SELECT * FROM\n(\n{asking.piece(part, part.source.times, only=only)}\n)" for part in parts
-    )
-    sql = _fill("latency", {"{percentiles}": PERCENTILES, "{pieces}": union})
+    rows = "\nUNION ALL\n".join(asking.piece(part, part.source.times, only=only, kind="times") for part in parts)
+    kind = "quantilesExactArray" if ended <= EVERY_CALL else "quantilesArray"
+    sql = _fill("latency", {"{quantiles}": f"{kind}(0.5, 0.95, 0.99)", "{pieces}": rows})
     return [
         LatencyGroup(asking.at(row[0]), asking.values(row[1:3]), row[3], *row[4], *(_or_none(v) for v in row[5]))
         for row in asking.select(sql, *parts, rows=LATENCY_ROWS)
@@ -99,21 +102,19 @@ class _Asking:
         if question.interval:
             self._params["starts"] = [int(at.timestamp()) for at in self.starts]
 
-    def find_leaders(self, weight: str = "") -> None:
-        """Which values are the first `limit`, as the full hours around the time rank them."""
+    def find_leaders(self, *, ended: bool = False) -> int:
+        """Which values are the first `limit`, by the time around the question's: by what it orders by, or by calls that
+        ended well. Then: how many calls of these values did."""
         question = self._question
-        if not question.dimensions:
-            return
-        hours = whole_hours(question)
-        if weight and hours.source is CALLS:
-            weight = "countIf(t.is_error = 0)"
-        figures = {"weight": weight or hours.source.sum_of(question.order_by)}
-        sql = _fill("leaders", {"{piece}": self.piece(hours, figures, ranking=True)})
-        found = self.select(sql, hours, limit=question.limit)
-        if len(found) == question.limit:
+        piece = around(question)
+        weight = f"sum({piece.source.times['ended']})" if ended else piece.source.sum_of(question.order_by)
+        sql = _fill("leaders", {"{piece}": self.piece(piece, {"weight": weight}, kind="ranks")})
+        found = self.select(sql, piece, limit=question.limit)
+        if question.dimensions and len(found) == question.limit:
             self._leaders = {(row[0], row[1]) for row in found}
             self._params |= {f"leading_{n + 1}": sorted({pair[n] for pair in self._leaders}) for n in (0, 1)}
             self._params |= {f"pair_{n + 1}": [row[n] for row in found] for n in (0, 1)}
+        return sum(int(row[2]) for row in found) if ended else 0
 
     def told(self, *, exactly: bool = False) -> str:
         """A condition, as SQL: values to tell apart. Of few pairs, whether each value is one of theirs: that is asked
@@ -136,16 +137,22 @@ class _Asking:
         return (at, told, *pair)
 
     def piece(
-        self, piece: Piece, figures: Mapping[str, str], *, told: str = "1", only: str = "1", ranking: bool = False
+        self,
+        piece: Piece,
+        figures: Mapping[str, str],
+        *,
+        told: str = "1",
+        only: str = "1",
+        kind: Literal["sums", "ranks", "times"] = "sums",
     ) -> str:
         question, source = self._question, piece.source
         values = [DIMENSIONS[name].value for name in question.dimensions] + ["''", "''"]
         filters = [f"AND {DIMENSIONS[name].condition(f'f_{name}')}" for name in question.filters]
         spans = [f"({source.within(*names)})" for names, _ in _named(piece)]
         steps = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})" if question.interval else "0"
-        tagged = source.has_tag_sets and "tag" in question.dimensions and only == "1"
+        tagged = source.has_tag_sets and "tag" in question.dimensions and kind != "times"
         constants = {
-            "{at}": "0" if ranking else steps,
+            "{at}": "0" if kind == "ranks" else steps,
             "{told}": told,
             "{figures}": ", ".join(f"{sql} AS {name}" for name, sql in figures.items()),
             "{sums}": ", ".join(f"sum(t.{name}) AS {name}" for name in figures),
@@ -157,11 +164,11 @@ class _Asking:
             "{filters}": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
         }
         if not tagged:
-            return _fill("piece", constants)
+            return _fill("times" if kind == "times" else "sums", constants)
         place = question.dimensions.index("tag")
         tag, other = "arrayJoin(splitByChar('\\0', t.tags))", "t.other"
         return _fill(
-            "tagged",
+            "tagged_sums",
             constants
             | {
                 "{d1}": other if place else tag,

@@ -16,7 +16,6 @@ COARSE = frozenset({"organization", "model", "provider", "call_type", "is_byok"}
 ROWS_ALONE = frozenset({"finish_reason", "plan", "customer", "conversation"})
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 JUST_NOW = timedelta(minutes=1)
-PERCENTILES = "0.5, 0.95, 0.99"
 
 
 # How a call's own columns say the sums; every other one is the column of that name, 0 where it is NULL.
@@ -55,12 +54,9 @@ class Source:
 
     @property
     def times(self) -> dict[str, str]:
-        """What percentiles are made from, as SQL."""
-        return {
-            "calls": f"{self.sum_of('calls')} - {self.sum_of('errors')}",
-            "latency": f"quantilesArrayState({PERCENTILES})({self.latencies})",
-            "ttft": f"quantilesArrayState({PERCENTILES})({self.first_tokens})",
-        }
+        """Of a row: how many of its calls ended well, and how long they took, as SQL."""
+        ended = "toInt64(t.is_error = 0)" if self is CALLS else "t.calls - t.errors"
+        return {"ended": ended, "latencies": self.latencies, "first_tokens": self.first_tokens}
 
     def within(self, first: str, last: str) -> str:
         """In a span of time, as SQL; the names are of parameters in milliseconds."""
@@ -128,10 +124,12 @@ def _end(question: Question) -> int:
     return -(-end // HOUR_MS) * HOUR_MS if question.end > now() - JUST_NOW else end
 
 
-def whole_hours(question: Question) -> Piece:
-    """The question's time up to the full hours around it, from one table; the time itself, where only calls answer."""
-    source = next(source for source in _able(question) if source.period_ms < DAY_MS)
-    start, end, period = epoch_ms(question.start), epoch_ms(question.end), source.period_ms
+def around(question: Question) -> Piece:
+    """The question's time up to the full hours around it, from one table, or to full days where it is a month or more;
+    the time itself, where only calls answer."""
+    start, end = epoch_ms(question.start), epoch_ms(question.end)
+    source = next(source for source in _able(question) if source.period_ms < DAY_MS or end - start >= 30 * DAY_MS)
+    period = source.period_ms
     return Piece(source, ((start // period * period, -(-end // period) * period),))
 
 

@@ -3,14 +3,14 @@ SELECT
     p.at,
     p.v1,
     p.v2,
-    sum(p.calls) AS ended,
-    quantilesArrayMerge({percentiles})(p.latency),
-    quantilesArrayMerge({percentiles})(p.ttft)
+    sum(p.ended) AS calls,
+    {quantiles}(p.latencies),
+    {quantiles}(p.first_tokens)
 FROM
 (
 {pieces}
 ) AS p
 GROUP BY p.at, p.v1, p.v2
-HAVING ended > 0
-ORDER BY p.at, ended DESC, p.v1, p.v2
+HAVING calls > 0
+ORDER BY p.at, calls DESC, p.v1, p.v2
 LIMIT {rows:UInt64}

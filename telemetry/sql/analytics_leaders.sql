@@ -1,5 +1,5 @@
 -- The values to tell apart.
-SELECT p.v1, p.v2
+SELECT p.v1, p.v2, p.weight
 FROM
 (
 {piece}

@@ -35,7 +35,7 @@ def test_a_migration_that_died_half_way_goes_on(empty_database):
     migrate(empty_database, Retention())
     client = Client.from_url(empty_database)
     client.execute("TRUNCATE TABLE telemetry_migrations")
-    client.execute("DROP TABLE llm_usage_hourly_from_traces")
+    client.execute("DROP TABLE llm_usage_hourly_from_detail")
     client.disconnect()
     assert len(pending(empty_database)) == len(files())
     migrate(empty_database, Retention())
