@@ -12,7 +12,7 @@ from telemetry.analytics.dimensions import DIMENSIONS
 from telemetry.analytics.question import Question, interval_starts, zone
 from telemetry.analytics.sources import Piece, around, pieces, sums_of
 from telemetry.client import pool
-from telemetry.select import LIMITS, SUM_NAMES, Sums, file
+from telemetry.select import LIMITS, SUM_NAMES, Sums, filled, scope
 
 LATENCY_ROWS = 20_000
 FEW = 40
@@ -81,7 +81,7 @@ def latency(question: Question) -> list[LatencyGroup]:
     parts = pieces(question, asking.starts, times=True)
     rows = "\nUNION ALL\n".join(asking.piece(part, part.source.times, only=only, kind="times") for part in parts)
     kind = "quantilesExactArray" if ended <= EVERY_CALL else "quantilesArray"
-    sql = _fill("latency", {"{quantiles}": f"{kind}(0.5, 0.95, 0.99)", "{pieces}": rows})
+    sql = filled("analytics_latency", quantiles=f"{kind}(0.5, 0.95, 0.99)", pieces=rows)
     return [
         LatencyGroup(asking.at(row[0]), asking.values(row[1:3]), row[3], *row[4], *(_or_none(v) for v in row[5]))
         for row in asking.select(sql, *parts, rows=LATENCY_ROWS)
@@ -108,7 +108,7 @@ class _Asking:
         question = self._question
         piece = around(question)
         weight = f"sum({piece.source.times['ended']})" if ended else piece.source.sum_of(question.order_by)
-        sql = _fill("leaders", {"{piece}": self.piece(piece, {"weight": weight}, kind="ranks")})
+        sql = filled("analytics_leaders", piece=self.piece(piece, {"weight": weight}, kind="ranks"))
         found = self.select(sql, piece, limit=question.limit)
         if question.dimensions and len(found) == question.limit:
             self._leaders = {(row[0], row[1]) for row in found}
@@ -152,30 +152,28 @@ class _Asking:
         steps = f"roundDown(toUnixTimestamp({source.at}), {{starts:Array(UInt32)}})" if question.interval else "0"
         tagged = source.has_tag_sets and "tag" in question.dimensions and kind != "times"
         constants = {
-            "{at}": "0" if kind == "ranks" else steps,
-            "{told}": told,
-            "{figures}": ", ".join(f"{sql} AS {name}" for name, sql in figures.items()),
-            "{sums}": ", ".join(f"sum(t.{name}) AS {name}" for name in figures),
-            "{first}": values[0],
-            "{second}": values[1],
-            "{table}": source.table,
-            "{scope}": "1" if question.organization_id is None else "t.organization_id = {org:String}",
-            "{spans}": " OR ".join(spans),
-            "{filters}": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
+            "at": "0" if kind == "ranks" else steps,
+            "told": told,
+            "figures": ", ".join(f"{sql} AS {name}" for name, sql in figures.items()),
+            "sums": ", ".join(f"sum(t.{name}) AS {name}" for name in figures),
+            "first": values[0],
+            "second": values[1],
+            "table": source.table,
+            "scope": scope(question.organization_id is None, "t"),
+            "spans": " OR ".join(spans),
+            "filters": " ".join([*filters, f"AND {only}" if only != "1" else ""]),
         }
         if not tagged:
-            return _fill("times" if kind == "times" else "sums", constants)
+            return filled("analytics_times" if kind == "times" else "analytics_sums", **constants)
         place = question.dimensions.index("tag")
         tag, other = "arrayJoin(splitByChar('\\0', t.tags))", "t.other"
-        return _fill(
-            "tagged_sums",
-            constants
-            | {
-                "{d1}": other if place else tag,
-                "{d2}": tag if place else other,
-                "{other}": values[1 - place],
-                "{other_told}": f"d IN {{leading_{2 - place}:Array(String)}}" if told != "1" else "1",
-            },
+        return filled(
+            "analytics_tagged_sums",
+            d1=other if place else tag,
+            d2=tag if place else other,
+            other=values[1 - place],
+            other_told=f"d IN {{leading_{2 - place}:Array(String)}}" if told != "1" else "1",
+            **constants,
         )
 
     def select(self, sql: str, *parts: Piece, **params: Any) -> Sequence[Sequence[Any]]:
@@ -195,13 +193,6 @@ def _named(piece: Piece) -> list[tuple[tuple[str, str], tuple[int, int]]]:
     """Each span with the names of its two parameters."""
     table = piece.source.table
     return [((f"{table}_from_{n}", f"{table}_to_{n}"), span) for n, span in enumerate(piece.spans)]
-
-
-def _fill(name: str, constants: dict[str, str]) -> str:
-    text = file(f"analytics_{name}")
-    for constant, value in constants.items():
-        text = text.replace(constant, value)
-    return text
 
 
 def _or_none(value: float) -> float | None:

@@ -5,7 +5,7 @@ SELECT
     p.v2,
     sum(p.ended) AS calls,
     {quantiles}(p.latencies),
-    {quantiles}(p.first_tokens)
+    if(sum(length(p.first_tokens)) = 0, [nan, nan, nan], {quantiles}(p.first_tokens))
 FROM
 (
 {pieces}

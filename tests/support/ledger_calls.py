@@ -13,7 +13,7 @@ import orjson
 from django.conf import settings
 
 from agents.ledger import counts_of, price_call, reported_total
-from agents.model_calls import Outcome, _end
+from agents.model_calls import Outcome, call_end
 from providers import usage_extract
 from providers.catalog import describe
 from providers.clients.base import Credential
@@ -67,7 +67,7 @@ def write_case(organization_id: str, case: Case, at: datetime) -> str:
         request_json=b"{}",
         llm_config={"dialect": case["dialect"]},
     )
-    recorder().begin(start).finish(_end(outcome, response_json=orjson.dumps(response)))
+    recorder().begin(start).finish(call_end(outcome, response_json=orjson.dumps(response)))
     return start.id
 
 

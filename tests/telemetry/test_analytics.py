@@ -13,8 +13,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from core.errors import Invalid
-from telemetry.analytics import DIMENSIONS, INTERVALS, ORDERS, Question, interval_starts, latency, usage
+from telemetry.analytics import DIMENSIONS, INTERVALS, ORDERS, Question, answers, interval_starts, latency, usage
 from telemetry.analytics.sources import pieces
+from telemetry.calls import Wanted, list_calls
 from telemetry.client import pool
 from telemetry.select import SUM_NAMES
 from telemetry.trace import COLUMNS, CallEnd, end_row, start_row
@@ -254,7 +255,7 @@ def test_intervals_are_those_of_the_zone_also_where_its_clocks_change(zone, firs
     assert starts[0] <= first < starts[1]
 
 
-def test_latency_is_of_calls_that_ended_well_by_two_dimensions(stored):
+def test_latency_is_of_calls_that_ended_well_by_two_dimensions(stored, monkeypatch):
     groups = latency(Question(MINE, FIRST, LAST, ("model", "is_byok"), filters={"agent": HOSTILE}))
     assert groups
     for group in groups:
@@ -267,10 +268,32 @@ def test_latency_is_of_calls_that_ended_well_by_two_dimensions(stored):
         times, first = sorted(r["latency_ms"] for r in rows), [r["ttft_ms"] for r in rows if r["ttft_ms"] is not None]
         assert group.calls == len(rows)
         assert times[0] <= group.p50_ms <= group.p95_ms <= group.p99_ms <= times[-1]
-        assert abs(sum(t <= group.p50_ms for t in times) - len(times) / 2) <= 1
+        ranks = [min(len(times) - 1, int(share * len(times))) for share in (0.5, 0.95, 0.99)]
+        assert [group.p50_ms, group.p95_ms, group.p99_ms] == [times[rank] for rank in ranks]  # of every call
         assert (group.ttft_p99_ms is None) == (not first)
+    monkeypatch.setattr(answers, "EVERY_CALL", 10)
+    sampled = latency(Question(MINE, FIRST, LAST, ("model", "is_byok"), filters={"agent": HOSTILE}))
+    assert [(g.values, g.calls) for g in sampled] == [(g.values, g.calls) for g in groups]
+    assert all(abs(a.p50_ms - b.p50_ms) < 3_000 for a, b in zip(sampled, groups, strict=True))
     assert latency(Question("org-none", FIRST, LAST)) == []
     assert usage(Question("org-none", FIRST, LAST)) == []
+
+
+@pytest.mark.parametrize("who", [MINE, None])
+@pytest.mark.parametrize("limit", [1, 4, 500])
+def test_a_list_has_every_call_of_the_hours_in_which_the_sums_know_some(stored, who, limit):
+    filters = {"tag": ["a"], "error_type": ["Timeout", "Overloaded"]}
+    ours = [row for row in stored if who in (row["organization_id"], None)]
+    wanted = [row for row in ours if row["error_type"] and "a" in row["agent_tags"]]
+    assert len(wanted) > 12
+    found, cursor = [], ""
+    while len(found) <= len(wanted):
+        page = list_calls(Wanted(organization_id=who, start=FIRST, end=LAST, filters=filters), cursor, limit)
+        found += [row.id for row in page.rows]
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert found == [row["id"] for row in sorted(wanted, key=lambda r: (r["created_at"], r["id"]), reverse=True)]
 
 
 @pytest.mark.parametrize(
