@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conversations import commit, doorbell, lease, runner, tasks
+from conversations import commit, doorbell, lease, parking, runner, tasks
 from conversations import history as histories
 from conversations.models import Run, RunStatus, Step
 from conversations.retelling import retell
@@ -71,7 +71,7 @@ def is_whole(tenant: Tenant, run: Run) -> None:
     ("module", "name"),
     [
         (runner.turn, "load"),
-        (runner, "ModelCall"),
+        (parking, "ModelCall"),
         (runner, "commit_step"),
         (commit, "insert_rows"),
         (commit, "write_run"),
