@@ -1,6 +1,7 @@
 """Sums and times by any two dimensions: equal to what Python counts, whatever tables answer; hostile input is refused."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -176,16 +177,24 @@ def test_groups_equal_what_python_counts_for_any_two_dimensions_interval_and_zon
     check()
 
 
-def test_what_is_beyond_the_limit_is_one_group_so_that_totals_stay_right(stored):
-    for interval in ("", "day"):
-        asked = Question(MINE, FIRST, LAST, ("agent", "model"), interval, order_by="calls", limit=2)
+@pytest.mark.parametrize("by", [("agent",), ("agent", "model"), ("model", "call_type"), ("end_user", "api_key")])
+@pytest.mark.parametrize("interval", ["", "day"])
+def test_what_is_beyond_the_limit_is_one_group_so_that_totals_stay_right(stored, by, interval):
+    for rest in ({}, {"time_zone": "Europe/Berlin", "filters": {"project": ["project-1"]}}):
+        asked = Question(MINE, FIRST, LAST, by, interval, order_by="calls", limit=1, **rest)
         groups = usage(asked)
-        alone = {g.values for g in groups if not g.is_other}
-        whole = counted(stored, Question(MINE, FIRST, LAST, ("agent", "model")))
-        assert alone == {values for (_, values), _ in sorted(whole.items(), key=lambda kv: -kv[1]["calls"])[:2]}
-        assert all(g.values == ("", "") for g in groups if g.is_other)
-        assert sum(g.sums.cost_usd for g in groups) == sum(s["cost_usd"] for s in whole.values())
+        ranked = counted(stored, replace(asked, interval=""))
+        [alone] = {g.values for g in groups if not g.is_other}
+        assert ranked[None, alone]["calls"] == max(sums["calls"] for sums in ranked.values())
+        whole = counted(stored, asked)
+        others = {at: [sums for (when, _), sums in whole.items() if when == at] for at, _ in whole}
         assert any(g.is_other for g in groups)
+        for group in groups:
+            told = whole.get((group.at, alone), dict.fromkeys(SUM_NAMES, 0))
+            rest_of_it = {n: sum(sums[n] for sums in others[group.at]) - told[n] for n in SUM_NAMES}
+            wanted = rest_of_it if group.is_other else told
+            assert {name: getattr(group.sums, name) for name in SUM_NAMES} == wanted
+            assert group.values == ((("",) * len(by)) if group.is_other else alone)
 
 
 @pytest.mark.parametrize("by", [("tag",), ("tag", "agent"), ("agent", "tag")])
