@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from telemetry.analytics.dimensions import DIMENSIONS
 from telemetry.analytics.question import Question, interval_starts, zone
-from telemetry.analytics.sources import DAILY, DETAIL, Piece, around, pieces, sums_of
+from telemetry.analytics.sources import Piece, around, pieces, sums_of
 from telemetry.client import pool
 from telemetry.select import LIMITS, SUM_NAMES, Sums, filled, scope
 
@@ -58,13 +58,12 @@ def usage(question: Question) -> list[UsageGroup]:
     asking = _Asking(question)
     if question.dimensions:
         asking.find_leaders()
-    if asking.others_are_the_rest():
-        found = asking.sums(only=asking.told(exactly=True))
-        for key, all_of_it in _Asking(replace(question, dimensions=())).sums().items():
-            told = [sums for (at, *_), sums in found.items() if at == key[0]]
-            found[(key[0], 0, "", "")] = [a - sum(of) for a, *of in zip(all_of_it, *told, strict=True)]
-    else:
-        found = asking.sums(told=asking.told())
+    found: dict[Key, list[Any]] = {}
+    for piece in pieces(question, asking.starts):
+        sql = asking.piece(piece, sums_of(piece.source), told=asking.told())
+        for row in asking.select(sql, piece):
+            key, sums = asking.key(row), row[4:]
+            found[key] = [a + b for a, b in zip(found[key], sums, strict=True)] if key in found else list(sums)
     groups = [
         UsageGroup(asking.at(at), asking.values((v1, v2)), Sums(**dict(zip(SUM_NAMES, sums, strict=True))), not kept)
         for (at, kept, v1, v2), sums in found.items()
@@ -116,20 +115,6 @@ class _Asking:
             self._params |= {f"leading_{n + 1}": sorted({pair[n] for pair in self._leaders}) for n in (0, 1)}
             self._params |= {f"pair_{n + 1}": [row[n] for row in found] for n in (0, 1)}
         return sum(int(row[2]) for row in found) if ended else 0
-
-    def others_are_the_rest(self) -> bool:
-        """Whether what is beyond the leaders is found by taking them from all: coarser sums know all, and the detailed
-        ones need to be read for the leaders alone. Not of tags, of which a call may have several or none."""
-        asked = {*self._question.dimensions}
-        return bool(self._leaders) and asked <= DETAIL.dimensions - {"tag"} and not asked <= DAILY.dimensions
-
-    def sums(self, *, told: str = "1", only: str = "1") -> dict[Key, list[Any]]:
-        found: dict[Key, list[Any]] = {}
-        for piece in pieces(self._question, self.starts):
-            for row in self.select(self.piece(piece, sums_of(piece.source), told=told, only=only), piece):
-                key, sums = self.key(row), row[4:]
-                found[key] = [a + b for a, b in zip(found[key], sums, strict=True)] if key in found else list(sums)
-        return found
 
     def told(self, *, exactly: bool = False) -> str:
         """A condition, as SQL: values to tell apart. Of few pairs, whether each value is one of theirs: that is asked
