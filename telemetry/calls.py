@@ -128,9 +128,11 @@ def _newest_parts(wanted: Wanted, after_at: int, limit: int) -> Iterator[Wanted]
 
 
 def _sums_tell(wanted: Wanted) -> bool:
-    """Whether all that calls are looked for by is in the detailed sums."""
+    """Whether the detailed sums have all that calls are looked for by as it was written. They do not have the source of
+    a price so: a call that was priced anew is under its new one."""
     others = wanted.ids or wanted.price or wanted.min_ms or wanted.min_usd or wanted.words or wanted.failed is not None
-    return bool(wanted.filters) and not others and DETAIL.dimensions.issuperset(wanted.filters)
+    known = DETAIL.dimensions - {"price_source"}
+    return bool(wanted.filters) and not others and wanted.filters.keys() <= known
 
 
 def course(wanted: Wanted, steps: int = STEPS) -> list[Step]:

@@ -208,13 +208,26 @@ def test_tags_beyond_the_limit_are_one_group_too(stored, by):
     assert sum(g.sums.cost_usd for g in groups) == sum(s["cost_usd"] for s in whole.values())
 
 
-def test_amounts_are_those_that_hold_since_the_last_re_pricing_at_the_edges_too(stored, traces):
+def _price_anew(traces):
+    """All calls of gpt-x: a dollar more."""
     columns = ", ".join(c for c in COLUMNS if c not in ("cost_usd", "price_source"))
     traces.execute(
         f"INSERT INTO llm_repricings ({columns}, cost_usd, price_source, old_cost_usd, old_price_source, repricing_id,"
         f" repriced_at) SELECT {columns}, ifNull(t.cost_usd, 0) + 1, 'override', t.cost_usd, t.price_source, 'job',"
         " now64() FROM llm_traces AS t WHERE t.model = 'gpt-x'"
     )
+
+
+def test_calls_are_listed_by_the_price_source_that_they_were_written_with(stored, traces):
+    _price_anew(traces)
+    filters = {"model": ["gpt-x"], "price_source": ["unpriced"]}
+    page = list_calls(Wanted(organization_id=MINE, start=FIRST, end=LAST, filters=filters), limit=500)
+    ours = [row for row in stored if row["organization_id"] == MINE and row["model"] == "gpt-x"]
+    assert {row.id for row in page.rows} == {row["id"] for row in ours if row["price_source"] == "unpriced"} != set()
+
+
+def test_amounts_are_those_that_hold_since_the_last_re_pricing_at_the_edges_too(stored, traces):
+    _price_anew(traces)
     for row in stored:
         if row["model"] == "gpt-x":
             row |= {"cost_usd": Decimal(row["cost_usd"] or 0) + 1, "price_source": "override"}
