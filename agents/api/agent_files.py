@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +17,16 @@ from agents.api.answers import JSON, answer
 from agents.cloning import clone_agent
 from agents.exporting import export_agent, refuse_legacy
 from agents.importing import choices_of, import_file, read_file
-from agents.schemas.agent_files import MAX_BYTES, CloneAgent, ExportBody, ExportQuery, ImportedAgents, ImportForm
+from agents.schemas.agent_files import (
+    MAX_BYTES,
+    CloneAgent,
+    ExportBody,
+    ExportChoices,
+    ExportQuery,
+    ImportedAgents,
+    ImportForm,
+    SkillFile,
+)
 from agents.schemas.agents import AgentState
 from agents.schemas.base import AgentId
 from agents.states import state_of
@@ -37,15 +47,7 @@ def import_agents(request: ApiRequest, file: File[UploadedFile], form: Form[Impo
 def export_file(request: ApiRequest, agent_id: Path[AgentId], query: Query[ExportQuery]) -> HttpResponse:
     """The agent as a file: blocks, tools with their source, rules, messages, archival memory; secrets by name alone."""
     refuse_legacy(query.use_legacy_format)
-    agent = access.get_agent(request.caller, agent_id)
-    return _document(
-        export_agent(
-            agent,
-            conversation_id=query.conversation_id,
-            messages=not query.scrub_messages,
-            passages=not query.scrub_passages,
-        )
-    )
+    return _exported(request, agent_id, query)
 
 
 @router.post("/{agent_id}/export", response=dict[str, Any])
@@ -54,16 +56,7 @@ def export_file_with_skills(
 ) -> HttpResponse:
     """The same, with skills that the caller gives."""
     body = data or ExportBody()
-    agent = access.get_agent(request.caller, agent_id)
-    return _document(
-        export_agent(
-            agent,
-            conversation_id=body.conversation_id,
-            messages=not body.scrub_messages,
-            passages=not body.scrub_passages,
-            skills=body.skills,
-        )
-    )
+    return _exported(request, agent_id, body, body.skills)
 
 
 @router.post("/{agent_id}/clone", response=AgentState)
@@ -72,5 +65,14 @@ def clone(request: ApiRequest, agent_id: Path[AgentId], data: CloneAgent | None 
     return answer(state_of(clone_agent(request.caller, agent_id, data or CloneAgent())))
 
 
-def _document(file: dict[str, Any]) -> HttpResponse:
+def _exported(
+    request: ApiRequest, agent_id: str, chosen: ExportChoices, skills: Sequence[SkillFile] = ()
+) -> HttpResponse:
+    file = export_agent(
+        access.get_agent(request.caller, agent_id),
+        conversation_id=chosen.conversation_id,
+        messages=not chosen.scrub_messages,
+        passages=not chosen.scrub_passages,
+        skills=skills,
+    )
     return HttpResponse(orjson.dumps(file, option=orjson.OPT_INDENT_2), content_type=JSON)

@@ -177,20 +177,20 @@ class SkillFile(Wire):
     source_url: str | None = None
 
 
-class ExportQuery(Wire):
-    """`use_legacy_format` and `max_steps` are of older versions: one form is written, and it is whole."""
-
+class ExportChoices(Wire):
     conversation_id: ConversationId | None = None
     scrub_messages: bool = False
     scrub_passages: bool = False
+
+
+class ExportQuery(ExportChoices):
+    """`use_legacy_format` and `max_steps` are of older versions: one form is written, and it is whole."""
+
     max_steps: int = 100
     use_legacy_format: bool = False
 
 
-class ExportBody(Wire):
-    conversation_id: ConversationId | None = None
-    scrub_messages: bool = False
-    scrub_passages: bool = False
+class ExportBody(ExportChoices):
     skills: Annotated[list[SkillFile], Field(max_length=100)] = Field(default_factory=list)
 
 

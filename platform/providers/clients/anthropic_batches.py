@@ -20,10 +20,11 @@ from providers.clients.batching import (
     Submission,
     Undecided,
     Wanted,
+    cancel,
 )
 from providers.clients.failures import in_band_failure
 from providers.clients.transport import Transport
-from providers.errors import BadRequest, BadResponse
+from providers.errors import BadResponse
 from providers.types import ModelRequest
 
 ROUTE = "/v1/messages/batches"
@@ -107,11 +108,7 @@ class AnthropicBatches:
         return Result(line_id, error=NotMade(f"The vendor did not make the call: its batch was {kind}."))
 
     def cancel(self, vendor_id: str) -> None:
-        try:
-            self._transport.post(f"{ROUTE}/{vendor_id}/cancel", b"{}", ASK_TIMEOUT_S)
-        except BadRequest as error:  # it has ended
-            if error.upstream_status not in (400, 409):
-                raise
+        cancel(self._transport, f"{ROUTE}/{vendor_id}/cancel")
 
 
 def _thinks_by_budget(line: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from providers.clients.reading import Reader
 from providers.clients.transport import Transport
-from providers.errors import ProviderError
+from providers.errors import BadRequest, ProviderError
 from providers.events import Finished
 from providers.types import ModelRequest
 
@@ -115,6 +115,15 @@ class Batching(Protocol):
 
 class HasTransport(Protocol):
     transport: Transport
+
+
+def cancel(transport: Transport, path: str) -> None:
+    """Ask for it at `path`; harmless where the batch has ended."""
+    try:
+        transport.post(path, b"{}", ASK_TIMEOUT_S)
+    except BadRequest as error:
+        if error.upstream_status not in (400, 409):
+            raise
 
 
 def whole(reader: Reader, response: bytes, secret: str = "") -> Finished:

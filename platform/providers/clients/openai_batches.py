@@ -18,10 +18,11 @@ from providers.clients.batching import (
     Result,
     Submission,
     Wanted,
+    cancel,
 )
 from providers.clients.failures import failure, in_band_failure
 from providers.clients.transport import Transport
-from providers.errors import BadRequest, BadResponse
+from providers.errors import BadResponse
 from providers.types import ModelRequest
 
 CHAT, RESPONSES = "openai_chat", "openai_responses"
@@ -118,11 +119,7 @@ class OpenAIBatches:
         return Result(line_id, response=body)
 
     def cancel(self, vendor_id: str) -> None:
-        try:
-            self._transport.post(f"/batches/{vendor_id}/cancel", b"{}", ASK_TIMEOUT_S)
-        except BadRequest as error:  # it has ended
-            if error.upstream_status not in (400, 409):
-                raise
+        cancel(self._transport, f"/batches/{vendor_id}/cancel")
 
 
 def _id_of(answer: Any) -> str:
